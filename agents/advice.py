@@ -1,0 +1,244 @@
+"""One-shot advice: what is recommended, and every check that was made on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.features import Field
+from twin.errors import did_you_mean
+
+__all__ = ["Advice", "Change", "Check", "Recommendation", "limit_orders", "read_state", "round_orders"]
+
+FloatArray = NDArray[np.float64]
+Verdict = Literal["pass", "modify", "block"]
+
+#: What a state may hold. Only the observation is required.
+STATE_KEYS = ("observation", "network_hash", "spec_hash", "period")
+
+#: Problems that one message spells out; the rest is counted.
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """An order that a check modified, in units."""
+
+    arc: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: a code that programs can read, a verdict, and a sentence for people."""
+
+    code: str
+    verdict: Verdict
+    detail: str
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The order on one arc.
+
+    Attributes
+    ----------
+    arc
+        Name of the arc.
+    order
+        Units to order now.
+    unit
+        Unit of ``order`` and ``target``.
+    target
+        The level to order up to, or the quantity, as the policy gave it: before rounding and limits.
+    """
+
+    arc: str
+    order: float
+    unit: str
+    target: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Orders for one state, or the reasons why there are none.
+
+    Attributes
+    ----------
+    bundle_id
+        Of the bundle that advised.
+    period
+        As the state gave it, or None.
+    kind
+        What a target is: a ``level`` to order up to or a ``quantity``.
+    action
+        The policy's action; None when the state was refused.
+    orders
+        One per arc; empty when a check blocks.
+    checks
+        In the order they were made.
+    """
+
+    bundle_id: str
+    period: int | str | None
+    kind: str
+    action: tuple[float, ...] | int | None
+    orders: tuple[Recommendation, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def blocked(self) -> bool:
+        """True when there is no advice."""
+        return any(check.verdict == "block" for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Codes of the checks that block."""
+        return tuple(check.code for check in self.checks if check.verdict == "block")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"blocked": self.blocked, "reasons": list(self.reasons), **asdict(self)}
+
+
+def read_state(
+    state: object, fields: Sequence[Field], *, spec_hash: str, network_hash: str
+) -> tuple[FloatArray | None, int | str | None, list[Check]]:
+    """Check a state against the fields a policy was trained on.
+
+    Returns
+    -------
+    values
+        Shape (n,) in the order of ``fields``; None when a check blocks.
+    period
+        As given.
+    checks
+        Up to the first that blocks.
+    """
+    if not isinstance(state, Mapping):
+        return None, None, [_block("STATE", f"the state must be a mapping, not {_kind(state)}")]
+    unknown = [key for key in state if key not in STATE_KEYS]
+    if unknown:
+        hint = did_you_mean(unknown[0], STATE_KEYS)
+        return (
+            None,
+            None,
+            [_block("STATE", f"the state has no entry '{unknown[0]}' (allowed: {', '.join(STATE_KEYS)}){hint}")],
+        )
+    observation, period = state.get("observation"), state.get("period")
+    if not isinstance(observation, Mapping):
+        return (
+            None,
+            None,
+            [_block("STATE", f"'observation' must map field names to numbers, not be {_kind(observation)}")],
+        )
+    if period is not None and (isinstance(period, bool) or not isinstance(period, int | str)):
+        return None, None, [_block("STATE", f"'period' must be a whole number or a text, not {_kind(period)}")]
+    checks: list[Check] = []
+    for code, key, expected in (("SPEC_HASH", "spec_hash", spec_hash), ("NETWORK_HASH", "network_hash", network_hash)):
+        given = state.get(key)
+        if given is None and key in state:
+            return None, period, [*checks, _block(code, f"'{key}' is null; leave it out or give the hash")]
+        if given is not None and given != expected:
+            return (
+                None,
+                period,
+                [*checks, _block(code, f"the state's {key} is {given!r}, the bundle's is {expected!r}")],
+            )
+        if given is not None or key == "spec_hash":
+            checks.append(Check(code, "pass", f"{expected[:12]} as trained"))
+    for look in (_names, _numbers):  # in this order: the second needs every field to be there
+        checks.append(look(observation, fields))
+        if checks[-1].verdict == "block":
+            return None, period, checks
+    values = np.array([float(observation[field.name]) for field in fields])
+    checks.append(_range(values, fields))
+    return (None if checks[-1].verdict == "block" else values), period, checks
+
+
+def _names(observation: Mapping[Any, Any], fields: Sequence[Field]) -> Check:
+    known = {field.name for field in fields}
+    missing = [field.name for field in fields if field.name not in observation]
+    extra = [str(name) for name in observation if name not in known]
+    # A renamed field is both: its nearest match is then among the extra ones.
+    problems = [f"'{name}' is missing{did_you_mean(name, extra)}" for name in missing]
+    problems += [f"'{name}' is not a field{did_you_mean(name, missing or known)}" for name in extra]
+    if problems:
+        return _block("FIELDS", _join(problems))
+    return Check("FIELDS", "pass", f"all {len(fields)} fields are there and no other")
+
+
+def _numbers(observation: Mapping[Any, Any], fields: Sequence[Field]) -> Check:
+    problems = []
+    for field in fields:
+        value = observation[field.name]
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            problems.append(f"'{field.name}' must be a number in {field.unit}, not {_kind(value)}")
+            continue
+        try:
+            finite = bool(np.isfinite(float(value)))
+        except OverflowError:
+            finite = False
+        if not finite:
+            problems.append(f"'{field.name}' must be a finite number, received {str(value)[:20]}")
+    return _block("FINITE", _join(problems)) if problems else Check("FINITE", "pass", "all values are finite numbers")
+
+
+def _range(values: FloatArray, fields: Sequence[Field]) -> Check:
+    problems = []
+    for value, field in zip(values.tolist(), fields, strict=True):
+        # A bound that float32 rounds outwards is still within the observation space.
+        low, high = min(field.low, float(np.float32(field.low))), max(field.high, float(np.float32(field.high)))
+        if not low <= value <= high:
+            problems.append(f"'{field.name}' is {value:g}, outside {field.low:g} to {field.high:g} {field.unit}")
+    return (
+        _block("RANGE", _join(problems)) if problems else Check("RANGE", "pass", "all values are within their bounds")
+    )
+
+
+def round_orders(orders: FloatArray, integer: NDArray[np.bool_], names: Sequence[str]) -> tuple[FloatArray, Check]:
+    """Whole units where the product needs them, rounded as the twin rounds: half a unit goes up."""
+    out = np.where(integer, np.floor(orders + 0.5), orders)
+    changes = _changes(orders, out, names)
+    detail = f"{len(changes)} orders rounded to whole units" if changes else "no order needed rounding"
+    return out, Check("INTEGER_LOT", "modify" if changes else "pass", detail, changes)
+
+
+def limit_orders(
+    orders: FloatArray, order_max: FloatArray, integer: NDArray[np.bool_], names: Sequence[str]
+) -> tuple[FloatArray, Check]:
+    """At most an arc's capacity per period; a capacity of 0 closes the arc."""
+    cap = np.where(integer, np.floor(order_max + 1e-9), order_max)
+    out = np.minimum(orders, cap)
+    changes = _changes(orders, out, names)
+    detail = (
+        f"{len(changes)} orders cut to the capacity of their arc" if changes else "no order exceeds its arc's capacity"
+    )
+    return out, Check("ORDER_LIMIT", "modify" if changes else "pass", detail, changes)
+
+
+def _changes(before: FloatArray, after: FloatArray, names: Sequence[str]) -> tuple[Change, ...]:
+    return tuple(
+        Change(name, a, b) for name, a, b in zip(names, before.tolist(), after.tolist(), strict=True) if a != b
+    )
+
+
+def _block(code: str, detail: str) -> Check:
+    return Check(code, "block", detail)
+
+
+def _join(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
+
+
+def _kind(value: object) -> str:
+    """What a value is, in the words of JSON."""
+    names = {"NoneType": "null", "str": "a text", "bool": "true or false", "list": "a list", "dict": "a mapping"}
+    return names.get(type(value).__name__, type(value).__name__)

@@ -1,0 +1,1 @@
+"""Classical policies, one a file, and the tuning of their parameters by simulation."""

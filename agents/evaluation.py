@@ -1,0 +1,86 @@
+"""Running a policy on given paths and measuring it: cost terms and service, path by path, so that comparisons pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Policy
+from envs.core import Batch
+from envs.task import Task
+from twin.economics import fill_rate
+
+__all__ = ["Measurement", "measure"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a policy did on n paths.
+
+    Attributes
+    ----------
+    cost
+        (n,) mean cost per period of each path, money.
+    terms
+        (10, n) its cost terms.
+    asked, served
+        (n,) units per period asked for, and met at once.
+    """
+
+    cost: FloatArray
+    terms: FloatArray
+    asked: FloatArray
+    served: FloatArray
+
+    @property
+    def fill_rate(self) -> float:
+        """Share of all demand met at once from stock."""
+        return float(fill_rate(self.served.sum(), self.asked.sum()))
+
+
+def measure(
+    policy: Policy,
+    task: Task,
+    *,
+    seed: int,
+    paths: int,
+    periods: int,
+    warm_up: int,
+    progress: Callable[[int], object] | None = None,
+) -> Measurement:
+    """Run a policy on paths 0 to ``paths - 1`` of a world seed.
+
+    A continuing problem runs ``warm_up`` periods uncounted, then ``periods`` counted, without a reset in between. A
+    finite problem runs its horizon once from its starting state; ``warm_up`` and ``periods`` do not apply.
+
+    Parameters
+    ----------
+    seed
+        World seed (see :func:`twin.seeds.world_seed`).
+    progress
+        Called after every period with 1.
+    """
+    skipped, counted = (0, task.horizon) if task.finite else (warm_up, periods)
+    batch = Batch(task, paths)
+    slots = np.arange(paths, dtype=np.uint32)
+    observation = batch.reset(np.full(paths, seed, dtype=np.uint64), slots, np.zeros_like(slots))
+    terms = np.zeros((len(batch.twin.cost_names()), paths))
+    asked, served = np.zeros(paths), np.zeros(paths)
+    state, start = None, np.ones(paths, dtype=np.bool_)
+    for t in range(skipped + counted):
+        action, state = policy.predict(observation, state, start, deterministic=True)
+        start = np.zeros(paths, dtype=np.bool_)
+        result = batch.step(action)
+        observation = result.observation
+        if t >= skipped:
+            terms += result.costs
+            asked += batch.twin.state.arrays.demand.sum(axis=0)
+            served += batch.twin.state.arrays.served.sum(axis=0)
+        if progress is not None:
+            progress(1)
+    return Measurement(terms.sum(axis=0) / counted, terms / counted, asked / counted, served / counted)

@@ -1,0 +1,1 @@
+"""Exact or bounding values to judge a policy by."""

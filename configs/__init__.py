@@ -1,0 +1,1 @@
+"""Hydra configurations, read by ``experiments`` alone."""

@@ -1,0 +1,298 @@
+"""Codecs between a policy's action and the orders on every arc.
+
+A codec is plain numpy and plain data: the same object decodes in an environment, encodes for a classical policy, and
+travels inside an exported bundle as JSON.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.errors import ActionError, did_you_mean
+
+if TYPE_CHECKING:
+    from twin.compile import CompiledNetwork
+
+__all__ = ["ACTION_MODES", "ActionMode", "Codec", "OrderSequence", "codec_from_spec", "make_codec"]
+
+FloatArray = NDArray[np.float64]
+ActionMode = Literal["base_stock", "quantity", "discrete"]
+ACTION_MODES: tuple[ActionMode, ...] = ("base_stock", "quantity", "discrete")
+
+#: Half width of the base-stock box in standard deviations of lead-time demand, where that is more than the mean.
+_DEVIATIONS = 4.0
+#: Upper end of the quantity box in multiples of the destination's demand rate.
+_QUANTITY_SPAN = 3.0
+#: Actions of the discrete mode.
+NOTCHES = 21
+
+
+@dataclass(frozen=True)
+class OrderSequence:
+    """In which order base-stock orders are decided (see :func:`twin.kernel.base_stock_orders`), for one replica.
+
+    Attributes
+    ----------
+    groups
+        Arcs by destination stock point, downstream stock points first, nearest arc first.
+    destinations
+        The stock point of each group.
+    inputs
+        Per arc, the (stock point, coefficient) pairs it consumes.
+    stocks
+        Number of stock points.
+    limits
+        Per arc, the most that is worth ordering in a period, units; infinite where there is no limit.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    destinations: tuple[int, ...]
+    inputs: tuple[tuple[tuple[int, float], ...], ...]
+    stocks: int
+    limits: tuple[float, ...]
+
+    @classmethod
+    def of(cls, compiled: CompiledNetwork) -> OrderSequence:
+        """The sequence of a compiled network."""
+        top = compiled.topology
+        groups, destinations = [], []
+        for i in top.sequence:
+            arcs = top.group_arc[top.group_ptr[i] : top.group_ptr[i + 1]]
+            if len(arcs):
+                groups.append(tuple(int(a) for a in arcs))
+                destinations.append(int(i))
+        inputs = tuple(
+            tuple((int(top.in_stock[j]), float(top.in_coefficient[j])) for j in range(top.in_ptr[a], top.in_ptr[a + 1]))
+            for a in range(compiled.n_arcs)
+        )
+        limits = tuple(float(limit) for limit in top.arc_order_limit)
+        return cls(tuple(groups), tuple(destinations), inputs, compiled.n_stocks, limits)
+
+    def orders_up_to(self, levels: FloatArray, position: FloatArray) -> FloatArray:
+        """Orders that raise each arc's position to its level. All shapes (A,), units."""
+        orders = np.zeros(len(levels))
+        drawn = np.zeros(self.stocks)
+        for arcs, i in zip(self.groups, self.destinations, strict=True):
+            ordered = 0.0
+            for a in arcs:
+                orders[a] = min(max(0.0, levels[a] - (position[a] + ordered - drawn[i])), self.limits[a])
+                ordered += orders[a]
+                for source, coefficient in self.inputs[a]:
+                    drawn[source] += coefficient * orders[a]
+        return orders
+
+    def levels_for(self, orders: FloatArray, position: FloatArray) -> FloatArray:
+        """Levels whose :meth:`orders_up_to` are the given orders (up to the limits). All shapes (A,), units."""
+        levels = np.zeros(len(orders))
+        drawn = np.zeros(self.stocks)
+        for arcs, i in zip(self.groups, self.destinations, strict=True):
+            ordered = 0.0
+            for a in arcs:
+                levels[a] = orders[a] + position[a] + ordered - drawn[i]
+                order = min(orders[a], self.limits[a])
+                ordered += order
+                for source, coefficient in self.inputs[a]:
+                    drawn[source] += coefficient * order
+        return levels
+
+    def to_spec(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "groups": [list(group) for group in self.groups],
+            "destinations": list(self.destinations),
+            "inputs": [[list(pair) for pair in pairs] for pairs in self.inputs],
+            "stocks": self.stocks,
+            "limits": [limit if np.isfinite(limit) else None for limit in self.limits],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> OrderSequence:
+        """From :meth:`to_spec`'s data."""
+        return cls(
+            tuple(tuple(int(a) for a in group) for group in spec["groups"]),
+            tuple(int(i) for i in spec["destinations"]),
+            tuple(tuple((int(i), float(c)) for i, c in pairs) for pairs in spec["inputs"]),
+            int(spec["stocks"]),
+            tuple(np.inf if limit is None else float(limit) for limit in spec["limits"]),
+        )
+
+
+@dataclass(frozen=True)
+class Codec(ABC):
+    """A piecewise linear scale per arc: -1 means ``low``, 0 means ``center``, 1 means ``high``.
+
+    Attributes
+    ----------
+    center, low, high
+        Shape (A,), units: base-stock levels or order quantities.
+    """
+
+    center: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    #: Name of the action mode.
+    mode = ""
+
+    @property
+    def arcs(self) -> int:
+        """Number of arcs A."""
+        return len(self.center)
+
+    def scale(self, unit_action: FloatArray) -> FloatArray:
+        """From [-1, 1] to units; shape (B, A) in, (A, B) out."""
+        action = np.clip(np.asarray(unit_action, dtype=np.float64), -1.0, 1.0).T
+        center = self.center[:, None]
+        step = np.where(action >= 0.0, (self.high - self.center)[:, None], (self.center - self.low)[:, None])
+        return np.asarray(center + action * step)
+
+    def unscale(self, value: FloatArray) -> FloatArray:
+        """From units (A,) to [-1, 1] (A,); what lies outside the box is clipped."""
+        up, down = self.high - self.center, self.center - self.low
+        step = np.where(value >= self.center, up, down)
+        out = np.zeros(self.arcs)
+        np.divide(value - self.center, step, out=out, where=step > 0.0)
+        return np.clip(out, -1.0, 1.0)
+
+    @property
+    @abstractmethod
+    def up_to(self) -> bool:
+        """True when the decoded numbers are levels to order up to, False when they are quantities to order."""
+
+    @abstractmethod
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        """Levels or quantities, shape (A, B) in units, of a batch of actions."""
+
+    @abstractmethod
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        """The action of one replica whose decoded targets come nearest to ``targets`` (A,)."""
+
+    def to_spec(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "mode": self.mode,
+            "center": self.center.tolist(),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+        }
+
+
+class BaseStockCodec(Codec):
+    """Box[-1, 1]: the level to order up to on each arc."""
+
+    mode = "base_stock"
+
+    @property
+    def up_to(self) -> bool:
+        return True
+
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        return self.scale(action)
+
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        return self.unscale(targets).astype(np.float32)
+
+
+class QuantityCodec(Codec):
+    """Box[-1, 1]: the quantity to order on each arc."""
+
+    mode = "quantity"
+
+    @property
+    def up_to(self) -> bool:
+        return False
+
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        return self.scale(action)
+
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        return self.unscale(targets).astype(np.float32)
+
+
+class DiscreteCodec(Codec):
+    """Discrete(21): one notch from low to high for the base-stock levels of all arcs together."""
+
+    mode = "discrete"
+
+    @property
+    def up_to(self) -> bool:
+        return True
+
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        notch = np.asarray(action, dtype=np.float64).reshape(-1)
+        unit = 2.0 * notch / (NOTCHES - 1) - 1.0
+        return self.scale(np.repeat(unit[:, None], self.arcs, axis=1))
+
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        unit = self.unscale(targets).mean()
+        return np.asarray(round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
+
+
+_CODECS: dict[str, type[Codec]] = {
+    "base_stock": BaseStockCodec,
+    "quantity": QuantityCodec,
+    "discrete": DiscreteCodec,
+}
+
+
+def make_codec(
+    compiled: CompiledNetwork, mode: str, *, levels: FloatArray | None = None, residual_scale: float = 0.5
+) -> Codec:
+    """The codec of an action mode on a network.
+
+    Parameters
+    ----------
+    compiled
+        The network.
+    mode
+        ``base_stock`` and ``discrete`` cover 0 to twice the demand expected over an arc's lead time and the review
+        period (or four standard deviations above it, where that is more), with the expected demand in the middle;
+        ``quantity`` covers 0 to three times the destination's demand rate, with the arc's usual flow in the middle.
+    levels
+        Base-stock levels (A,) to put in the middle instead: the policy then learns corrections of a known policy
+        (a residual action), and the zero action is that policy.
+    residual_scale
+        With ``levels``: reach of the box in multiples of the expected lead-time demand's half width.
+
+    Raises
+    ------
+    ActionError
+        For an unknown mode, or levels of a wrong shape or for the quantity mode.
+    """
+    if mode not in _CODECS:
+        raise ActionError(f"no action mode '{mode}' (allowed: {', '.join(_CODECS)}){did_you_mean(mode, _CODECS)}")
+    top = compiled.topology
+    rate = compiled.demand_rate[top.arc_destination]
+    variance = compiled.demand_variance[top.arc_destination]
+    if mode == "quantity":
+        if levels is not None:
+            raise ActionError("levels apply to the base_stock and discrete action modes, not to quantity")
+        high = np.maximum(_QUANTITY_SPAN * rate, 1.0)
+        return QuantityCodec(np.minimum(compiled.arc_flow, high), np.zeros(compiled.n_arcs), high)
+    covered = compiled.lead_mean + 1.0
+    mean = rate * covered
+    deviation = np.sqrt(variance * covered + rate**2 * compiled.lead_variance)
+    reach = np.maximum(np.maximum(mean, _DEVIATIONS * deviation), 1.0)
+    if not 0.0 < residual_scale < np.inf:
+        raise ActionError(f"residual_scale must be a finite number above 0, received {residual_scale}")
+    if levels is None:
+        return _CODECS[mode](mean, np.zeros(compiled.n_arcs), mean + reach)
+    levels = np.asarray(levels, dtype=np.float64)
+    if levels.shape != (compiled.n_arcs,) or not np.isfinite(levels).all():
+        raise ActionError(
+            f"levels must be {compiled.n_arcs} finite numbers, one per arc; received shape {levels.shape}"
+        )
+    # A learned correction may go below 0: a level of 0 or less closes the arc.
+    return _CODECS[mode](levels, levels - residual_scale * reach, levels + residual_scale * reach)
+
+
+def codec_from_spec(spec: Mapping[str, Any]) -> Codec:
+    """From the data of :meth:`Codec.to_spec`."""
+    arrays = (np.asarray(spec[key], dtype=np.float64) for key in ("center", "low", "high"))
+    return _CODECS[spec["mode"]](*arrays)

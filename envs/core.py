@@ -1,0 +1,197 @@
+"""The batched core that every environment class runs on, and the single environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.task import Task
+from twin.engine import Twin
+from twin.errors import ActionError
+
+__all__ = ["Batch", "StepResult", "TwinEnv"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass
+class StepResult:
+    """One period of all replicas.
+
+    Attributes
+    ----------
+    observation
+        (B, n) after the period, before any reset.
+    reward
+        (B,) money.
+    ended
+        (B,) True where the horizon is reached.
+    costs
+        (10, B) cost terms of the period.
+    orders
+        (A, B) units that were ordered.
+    """
+
+    observation: NDArray[np.float32]
+    reward: FloatArray
+    ended: NDArray[np.bool_]
+    costs: FloatArray
+    orders: FloatArray
+
+
+class Batch:
+    """B replicas of a task: the one place where observation, decision and period meet.
+
+    Parameters
+    ----------
+    task
+        The decision problem.
+    replicas
+        Number of replicas B.
+    """
+
+    def __init__(self, task: Task, replicas: int) -> None:
+        if replicas < 1:
+            raise ActionError(f"the number of replicas must be at least 1, received {replicas}")
+        self.task = task
+        self.twin = Twin(task.compiled, replicas=replicas)
+        self.replicas = replicas
+        self.elapsed = np.zeros(replicas, dtype=np.int64)
+        self.position: FloatArray = self.twin.positions()
+        self.observation = np.empty((replicas, len(task.fields)), dtype=np.float32)
+        self._action_shape = (replicas, *(task.action_space.shape or ()))
+
+    def reset(
+        self,
+        seed: NDArray[np.uint64],
+        replica: NDArray[np.uint32],
+        episode: NDArray[np.uint32],
+        index: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float32]:
+        """Start replicas ``index`` (all when None) on the given paths; returns the observation of all."""
+        fresh = self.twin.initial_state(seed, replica, episode)
+        if index is None:
+            self.twin.state = fresh
+            self.elapsed[:] = 0
+            return self.observe()
+        self.twin.state.assign(index, fresh)
+        self.elapsed[index] = 0
+        # Only the fresh replicas are observed again: with staggered episodes some end in nearly every step.
+        twin = self.twin.at(fresh)
+        position = twin.positions()
+        left = np.full(len(index), float(self.task.horizon))
+        self.position[:, index] = position
+        self.observation[index] = self.task.observe(twin, position, left)
+        return self.observation
+
+    def restart(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Start the next episode of replicas ``index`` on their own paths; changes the latest observation in place."""
+        state = self.twin.state
+        return self.reset(state.seed[index], state.replica[index], state.episode[index] + np.uint32(1), index)
+
+    def observe(self) -> NDArray[np.float32]:
+        """Observe all replicas, (B, n)."""
+        self.position = self.twin.positions()
+        left = (self.task.horizon - self.elapsed).astype(np.float64)
+        self.observation = self.task.observe(self.twin, self.position, left)
+        return self.observation
+
+    def step(self, action: NDArray[Any]) -> StepResult:
+        """Decide and run one period. ``action`` has shape (B, ...)."""
+        action = np.asarray(action)
+        if action.shape != self._action_shape:
+            raise ActionError(f"the action must have shape {self._action_shape}, received {action.shape}")
+        if action.dtype.kind == "f" and not np.isfinite(action).all():
+            raise ActionError("the action holds a NaN or an infinite number")
+        space = self.task.action_space
+        if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
+            raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
+        orders = self.task.decode(action, self.twin, self.position)
+        costs = self.twin.step(orders)
+        self.elapsed += 1
+        ended = self.elapsed >= self.task.horizon
+        return StepResult(self.observe(), self.task.reward(costs), ended, costs, orders)
+
+
+class TwinEnv(gym.Env[NDArray[np.float32], Any]):
+    """A task with one replica as a Gymnasium environment.
+
+    Parameters
+    ----------
+    task
+        The decision problem.
+    render_mode
+        None, ``"ansi"`` (text) or ``"rgb_array"`` (the network drawn with stock, pipeline and backlog).
+    replica
+        Which path of the seed to follow: ``reset(seed=s)`` with replica b is slot b of a vector environment of seed s.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (gymnasium's)
+
+    def __init__(self, task: Task, *, render_mode: str | None = None, replica: int = 0) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ActionError(f"no render mode '{render_mode}' (allowed: {', '.join(self.metadata['render_modes'])})")
+        self.task = task
+        self.render_mode = render_mode
+        self.observation_space = task.observation_space
+        self.action_space = task.action_space
+        self.replica = replica
+        self.batch = Batch(task, 1)
+        self._terms = self.batch.twin.cost_names()
+        self._seed: int | None = None
+        self._episode = 0
+        self._last: StepResult | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        elif self._seed is None:
+            self._seed = int(self.np_random.integers(2**63))
+        else:
+            self._episode += 1
+        if options:
+            raise ActionError(f"reset takes no options, received {sorted(options)}")
+        observation = self.batch.reset(
+            np.array([self._seed], dtype=np.uint64),
+            np.array([self.replica], dtype=np.uint32),
+            np.array([self._episode], dtype=np.uint32),
+        )
+        self._last = None
+        return observation[0], {}
+
+    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        result = self.batch.step(np.asarray(action)[None])
+        self._last = result
+        ended = bool(result.ended[0])
+        costs = result.costs[:, 0].tolist()
+        arrays = self.batch.twin.state.arrays
+        info = {
+            "cost_terms": dict(zip(self._terms, costs, strict=True)),
+            "orders": result.orders[:, 0],
+            "demand": arrays.demand[:, 0].copy(),
+            "served": arrays.served[:, 0].copy(),
+        }
+        finite = self.task.finite
+        return result.observation[0], float(result.reward[0]), ended and finite, ended and not finite, info
+
+    def action_masks(self) -> NDArray[np.bool_] | None:
+        """Which discrete actions are allowed now, or None when all are."""
+        mask = self.task.mask(self.batch.twin)
+        return None if mask is None else mask[0]
+
+    def render(self) -> Any:
+        from envs.render import render_ansi, render_rgb
+
+        if self.render_mode is None:
+            gym.logger.warn("render() was called without a render_mode; pass render_mode='ansi' or 'rgb_array'")
+            return None
+        if self.render_mode == "ansi":
+            return render_ansi(self.batch.twin, self._last)
+        return render_rgb(self.batch.twin, self._last)

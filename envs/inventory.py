@@ -1,0 +1,165 @@
+"""Inventory decisions on any network: how much to order on every arc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.actions import NOTCHES, Codec, make_codec
+from envs.core import TwinEnv
+from envs.features import inventory_observation
+from envs.vector import TwinVectorEnv
+from twin import kernel
+from twin.compile import CompiledNetwork, compile_network
+from twin.engine import Twin
+from twin.errors import ActionError
+from twin.library import resolve
+from twin.network import Network
+
+__all__ = ["InventoryEnv", "InventoryTask", "InventoryVectorEnv"]
+
+FloatArray = NDArray[np.float64]
+
+
+class InventoryTask:
+    """Order quantities on all arcs; see :class:`InventoryEnv` for the meaning of the arguments."""
+
+    def __init__(
+        self,
+        network: str | Path | Network | CompiledNetwork = "essential_medicines",
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        action_mode: str = "base_stock",
+        levels: Sequence[float] | Mapping[str, float] | None = None,
+        residual_scale: float = 0.5,
+        horizon: int = 104,
+        finite: bool = False,
+    ) -> None:
+        if horizon < 1:
+            raise ActionError(f"horizon must be at least 1 period, received {horizon}")
+        if isinstance(network, CompiledNetwork):
+            if parameters:
+                raise ActionError("parameters apply to a network of the library, not to a compiled network")
+            self.compiled = network
+        else:
+            self.compiled = compile_network(resolve(network, **dict(parameters or {})))
+        self.horizon, self.finite = int(horizon), bool(finite)
+        self.codec: Codec = make_codec(
+            self.compiled, action_mode, levels=_level_array(self.compiled, levels), residual_scale=residual_scale
+        )
+        self.observation = inventory_observation(self.compiled, finite=self.finite, horizon=self.horizon)
+        self.fields = self.observation.fields
+        self.observation_space: spaces.Space[NDArray[np.float32]] = spaces.Box(
+            self.observation.low, self.observation.high, dtype=np.float32
+        )
+        self.action_space: spaces.Space[Any] = (
+            spaces.Discrete(NOTCHES)
+            if action_mode == "discrete"
+            else spaces.Box(-1.0, 1.0, (self.compiled.n_arcs,), dtype=np.float32)
+        )
+
+    def observe(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
+        return self.observation.read(twin, position, periods_left)
+
+    def decode(self, action: NDArray[Any], twin: Twin, position: FloatArray) -> FloatArray:
+        targets = np.ascontiguousarray(self.codec.targets(action))
+        if not self.codec.up_to:
+            return targets
+        orders = np.empty_like(targets)
+        kernel.base_stock_orders(self.compiled.topology, position, targets, orders)
+        return orders
+
+    def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
+        return None
+
+    def reward(self, costs: FloatArray) -> FloatArray:
+        # Row by row, so that the last bit does not depend on the number of replicas (numpy adds long rows in pairs).
+        total: FloatArray = costs[0].copy()
+        for term in costs[1:]:
+            total += term
+        return np.negative(total)
+
+
+class InventoryEnv(TwinEnv):
+    """How much to order, on every arc of a supply network, every period.
+
+    ## Description
+    A network of suppliers, plants, warehouses and customers (:class:`twin.network.Network`). Every period the agent
+    decides how much to order on each arc: a (supplier or site, mode) that brings a product to a stock point. Sources
+    ship what their stock and resources allow, shipments arrive after lead times that may be random, customers take
+    what there is, and the rest is lost or waits.
+
+    ## Action Space
+    ``Box(-1, 1, (arcs,), float32)``. By default (``action_mode="base_stock"``) each number is a level to order up to:
+    0 is the demand expected over the arc's lead time and one review period, -1 is a level of 0, 1 is
+    twice as much or four standard deviations more. ``"quantity"``: the units to order, 0 meaning the arc's usual flow.
+    ``"discrete"``: ``Discrete(21)``, one notch for all levels together.
+
+    ## Observation Space
+    ``Box`` of float32 with a name, a unit and bounds for every entry (``env.unwrapped.task.fields``): stock on hand,
+    inventory position by arc, units in transit by arc and by how soon they arrive, customer backlog, last demand,
+    resource status, season, and the periods left where the horizon is finite. Values outside the bounds are clipped.
+
+    ## Rewards
+    Minus the sum of the cost terms of the period, which ``info["cost_terms"]`` holds by name, in the currency of the
+    network.
+
+    ## Starting State
+    The network's initial stock, and pipelines filled by its initial flows.
+
+    ## Episode End
+    After ``horizon`` periods: truncated where the problem continues (the default), terminated with ``finite=True``.
+
+    ## Arguments
+    * ``network``: a library name, a path of a YAML or JSON file, or a Network.
+    * ``parameters``: of a library family, for example ``{"lead_time": 4, "penalty": 9}``.
+    * ``action_mode``: ``base_stock``, ``quantity`` or ``discrete``.
+    * ``levels``: base-stock levels (by arc name or in order) that the zero action stands for; the agent then learns a
+      correction (a residual), of at most ``residual_scale`` times the half width of the usual box.
+    * ``horizon``, ``finite``: see Episode End.
+    * ``replica``: which path of the seed this environment follows.
+
+    ## Version History
+    * v0: first version.
+    """
+
+    def __init__(
+        self,
+        network: str | Path | Network | CompiledNetwork = "essential_medicines",
+        *,
+        render_mode: str | None = None,
+        replica: int = 0,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(InventoryTask(network, **arguments), render_mode=render_mode, replica=replica)
+
+
+class InventoryVectorEnv(TwinVectorEnv):
+    """Many replicas of :class:`InventoryEnv` in one process; the same arguments, and ``num_envs``."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        network: str | Path | Network | CompiledNetwork = "essential_medicines",
+        *,
+        render_mode: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(InventoryTask(network, **arguments), num_envs, render_mode=render_mode)
+
+
+def _level_array(compiled: CompiledNetwork, levels: Sequence[float] | Mapping[str, float] | None) -> FloatArray | None:
+    if not isinstance(levels, Mapping):
+        return None if levels is None else np.asarray(levels, dtype=np.float64)
+    missing = [name for name in compiled.arc_names if name not in levels]
+    unknown = [name for name in levels if name not in compiled.arc_names]
+    if missing or unknown:
+        raise ActionError(
+            f"levels must name every arc once; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+        )
+    return np.array([float(levels[name]) for name in compiled.arc_names])

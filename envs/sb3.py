@@ -1,0 +1,189 @@
+"""The batched core as a stable_baselines3 VecEnv: thousands of replicas in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from envs.core import Batch, TwinEnv
+from envs.task import Task
+from twin.engine import Twin
+from twin.errors import ActionError
+
+__all__ = ["TwinVecEnv"]
+
+
+class TwinVecEnv(VecEnv):
+    """B replicas of a task for Stable-Baselines3.
+
+    At the end of an episode ``infos[b]`` holds what SB3's Monitor would: ``episode`` with ``r`` (sum of rewards), ``l``
+    (periods) and ``t`` (seconds), and besides ``costs`` (name -> mean per period) and ``fill_rate``.
+
+    Parameters
+    ----------
+    task
+        The decision problem.
+    replicas
+        Number of replicas B.
+    seed
+        Of the world; slot b follows path b.
+    stagger
+        Cut the first episode of slot b to ``(b + 1) / B`` of the horizon, so that episodes do not all end in the same
+        step: SB3 bootstraps truncated replicas one by one, and a batch in step with itself sees one phase at a time.
+    accrual
+        Reward by accrual accounting: buying turns money into stock of the same value (at standard cost), which becomes
+        a cost when it is consumed, and the consumption that customers ask for is left out because no action changes
+        it. The long-run average differs from minus the cost by a constant only, so the best policies are the same; but
+        a discount factor below 1 no longer pays for letting stock run down, and the noise of purchases is gone. For
+        training continuing problems; episode statistics stay those of the true costs.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        replicas: int,
+        *,
+        seed: int = 0,
+        stagger: bool = False,
+        accrual: bool = False,
+        paired: bool = False,
+    ) -> None:
+        if accrual and task.finite:
+            raise ActionError("accrual rewards need a continuing problem: with a finite horizon leftover stock is lost")
+        self.accrual = accrual
+        self.task = task
+        self.batch = Batch(task, replicas)
+        self.world_seed = seed
+        self.stagger = stagger
+        self._terms = self.batch.twin.cost_names()
+        self._actions: NDArray[Any] | None = None
+        self._start = time.monotonic()
+        self.twin_seconds = 0.0  # time spent in steps: a training run reports the twin's share
+        self._render_env: TwinEnv | None = None
+        self._clear()
+        self.render_mode = "rgb_array"
+        super().__init__(replicas, task.observation_space, task.action_space)
+
+    def _clear(self) -> None:
+        replicas, names = self.batch.replicas, len(self._terms)
+        self._return = np.zeros(replicas)
+        self._costs = np.zeros((names, replicas))
+        self._asked, self._served = np.zeros(replicas), np.zeros(replicas)
+        self._length = np.zeros(replicas, dtype=np.int64)
+        self._book = _book_value(self.batch.twin)
+
+    def _training_reward(self, reward: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.accrual:
+            return reward
+        twin, compiled = self.batch.twin, self.task.compiled
+        before = self._book.copy()
+        self._book[:] = _book_value(twin)
+        asked = compiled.unit_value[compiled.topology.demand_stock] @ twin.state.arrays.demand
+        return np.asarray(reward + (self._book - before) + asked)
+
+    def running_sums(self) -> dict[str, NDArray[Any]]:
+        """What the episodes under way have added up to so far, by name; a checkpoint stores and refills these."""
+        return {
+            "return": self._return,
+            "costs": self._costs,
+            "asked": self._asked,
+            "served": self._served,
+            "length": self._length,
+            "book": self._book,
+        }
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Leave the world as it is: SB3 passes the model's own seed here, but a world keeps the block it was given."""
+        return [self.world_seed] * self.num_envs
+
+    def reset(self) -> VecEnvObs:
+        replicas = self.batch.replicas
+        slots = np.arange(replicas, dtype=np.uint32)
+        observation = self.batch.reset(np.full(replicas, self.world_seed, dtype=np.uint64), slots, np.zeros_like(slots))
+        self._clear()
+        if self.stagger:
+            horizon = self.task.horizon
+            self.batch.elapsed[:] = horizon - np.ceil((np.arange(replicas) + 1) * horizon / replicas).astype(np.int64)
+        return observation
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        if self._actions is None:
+            raise RuntimeError("step_wait() was called before step_async()")
+        started = time.perf_counter()
+        result = self.batch.step(self._actions)
+        arrays = self.batch.twin.state.arrays
+        self._return += result.reward
+        self._costs += result.costs
+        self._asked += arrays.demand.sum(axis=0)
+        self._served += arrays.served.sum(axis=0)
+        self._length += 1
+        reward = self._training_reward(result.reward)
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        observation = result.observation
+        ended = np.flatnonzero(result.ended)
+        if len(ended):
+            for b in ended:
+                infos[b] = self._episode_info(int(b), observation[b])
+            self._return[ended] = 0.0
+            self._costs[:, ended] = 0.0
+            self._asked[ended] = self._served[ended] = 0.0
+            self._length[ended] = 0
+            observation = self.batch.restart(ended)
+            self._book[ended] = _book_value(self.batch.twin)[ended]
+        self.twin_seconds += time.perf_counter() - started
+        return observation, reward.astype(np.float32), result.ended, infos
+
+    def _episode_info(self, b: int, observation: NDArray[np.float32]) -> dict[str, Any]:
+        length = int(self._length[b])
+        asked = float(self._asked[b])
+        return {
+            "terminal_observation": observation.copy(),
+            "TimeLimit.truncated": not self.task.finite,
+            "episode": {"r": float(self._return[b]), "l": length, "t": round(time.monotonic() - self._start, 6)},
+            "costs": {name: float(c) / length for name, c in zip(self._terms, self._costs[:, b], strict=True)},
+            "fill_rate": float(self._served[b]) / asked if asked > 0.0 else 1.0,
+        }
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        if indices is not None:
+            raise ValueError("replicas share one task; set an attribute for all of them (indices=None)")
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        value = getattr(self, method_name)(*method_args, **method_kwargs)
+        return [value] * len(list(self._get_indices(indices)))
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
+        # Episode statistics come with the infos, as from SB3's Monitor.
+        wrapped = wrapper_class.__name__ == "Monitor"
+        return [wrapped] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        from envs.render import render_rgb
+
+        return [render_rgb(self.batch.twin, None)]
+
+
+def _book_value(twin: Twin) -> NDArray[np.float64]:
+    """Value of stock on hand and under way minus what is owed to customers, at standard cost. Shape (B,)."""
+    compiled, arrays = twin.compiled, twin.state.arrays
+    top, value = compiled.topology, compiled.unit_value
+    owned = value @ arrays.on_hand + value[top.arc_destination] @ arrays.in_transit
+    return np.asarray(owned - value[top.demand_stock] @ arrays.backlog)

@@ -1,0 +1,62 @@
+"""The Task protocol: what turns a twin into a decision problem. One batched object serves every environment class."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.actions import Codec
+from envs.features import Field
+from twin.compile import CompiledNetwork
+from twin.engine import Twin
+
+__all__ = ["Task"]
+
+
+class Task(Protocol):
+    """A decision problem on a network, for any number of replicas at once.
+
+    Attributes
+    ----------
+    compiled
+        The network.
+    fields
+        Named fields of the observation, in order.
+    codec
+        Between actions and orders.
+    observation_space, action_space
+        Of one replica.
+    horizon
+        Periods of an episode.
+    finite
+        True when the problem ends at the horizon (terminated); False when it continues and is only cut (truncated).
+    """
+
+    compiled: CompiledNetwork
+    fields: tuple[Field, ...]
+    codec: Codec
+    observation_space: spaces.Space[NDArray[np.float32]]
+    action_space: spaces.Space[Any]
+    horizon: int
+    finite: bool
+
+    def observe(
+        self, twin: Twin, position: NDArray[np.float64], periods_left: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Observations (B, n) at a decision epoch."""
+        ...
+
+    def decode(self, action: NDArray[Any], twin: Twin, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Orders (A, B) in units from actions (B, ...)."""
+        ...
+
+    def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
+        """Which discrete actions are allowed, (B, n), or None when all are."""
+        ...
+
+    def reward(self, costs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rewards (B,) from the cost terms (10, B)."""
+        ...

@@ -1,0 +1,93 @@
+"""Many replicas of a task as a gymnasium.vector environment, in one process and one kernel call a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.core import Batch
+from envs.task import Task
+from twin.errors import ActionError
+
+__all__ = ["TwinVectorEnv"]
+
+
+class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
+    """B replicas that step together; a replica whose episode ends starts its next one in the same step.
+
+    Slot b of ``reset(seed=s)`` equals a single environment with ``replica=b`` and ``reset(seed=s)``. ``infos`` holds
+    ``cost_terms`` (name -> (B,)), and at the end of episodes ``final_obs`` with its mask ``_final_obs``.
+
+    Parameters
+    ----------
+    task
+        The decision problem.
+    num_envs
+        Number of replicas B.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (gymnasium's)
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(self, task: Task, num_envs: int, *, render_mode: str | None = None) -> None:
+        self.task = task
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.single_observation_space = task.observation_space
+        self.single_action_space = task.action_space
+        self.observation_space = batch_space(task.observation_space, num_envs)
+        self.action_space = batch_space(task.action_space, num_envs)
+        self.batch = Batch(task, num_envs)
+        self._terms = self.batch.twin.cost_names()
+        self._seeded = False
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if options:
+            raise ActionError(f"reset takes no options, received {sorted(options)}")
+        slots = np.arange(self.num_envs, dtype=np.uint32)
+        if isinstance(seed, int):
+            super().reset(seed=seed)
+            self._seeded = True
+            seeds = np.full(self.num_envs, seed, dtype=np.uint64)
+            return self.batch.reset(seeds, slots, np.zeros_like(slots)), {}
+        if seed is not None:
+            if len(seed) != self.num_envs or any(s is None for s in seed):
+                raise ActionError(f"a list of seeds needs one whole number per environment ({self.num_envs})")
+            self._seeded = True
+            # One seed per environment: each is path 0 of its own seed, as a single environment would be.
+            return self.batch.reset(np.array(seed, dtype=np.uint64), np.zeros_like(slots), np.zeros_like(slots)), {}
+        if self._seeded:
+            return self.batch.restart(np.arange(self.num_envs)), {}
+        self._seeded = True
+        seeds = np.full(self.num_envs, self.np_random.integers(2**63), dtype=np.uint64)
+        return self.batch.reset(seeds, slots, np.zeros_like(slots)), {}
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        result = self.batch.step(actions)
+        infos: dict[str, Any] = {"cost_terms": dict(zip(self._terms, result.costs.copy(), strict=True))}
+        observation = result.observation
+        if result.ended.any():
+            infos["final_obs"] = observation.copy()
+            infos["_final_obs"] = result.ended.copy()
+            observation = self.batch.restart(np.flatnonzero(result.ended))
+        none = np.zeros_like(result.ended)
+        terminated, truncated = (result.ended, none) if self.task.finite else (none, result.ended)
+        return observation, result.reward, terminated, truncated, infos
+
+    def render(self) -> Any:
+        """The first replica, as text or picture."""
+        from envs.render import render_ansi, render_rgb
+
+        return (render_ansi if self.render_mode == "ansi" else render_rgb)(self.batch.twin, None)

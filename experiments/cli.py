@@ -1,0 +1,95 @@
+"""What the commands share: composing a configuration, and errors as one sentence with an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twin.errors import CogTwinError, ConfigError
+from twin.schema import StrictModel
+
+__all__ = ["OK", "USAGE", "compose", "run_command", "say"]
+
+OK, USAGE = 0, 2
+Model = TypeVar("Model", bound=StrictModel)
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose a Hydra configuration in this process, without Hydra's command line: for tests and notebooks.
+
+    Parameters
+    ----------
+    name
+        A top-level file of ``configs`` (``train``, ``evaluate``, ``export``).
+    overrides
+        As on the command line, for example ``["experiment=lost_sales_ppo", "training.steps=2048"]``.
+    """
+    import hydra
+
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        return plain(hydra.compose(name, overrides=list(overrides)))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A composed configuration as plain data, without the keys an experiment file leaves behind.
+
+    Raises
+    ------
+    ConfigError
+        When a value is missing (``???`` in a file).
+    """
+    from omegaconf import OmegaConf
+
+    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
+    if missing:
+        raise ConfigError(
+            "; ".join(f"{key}: this value is required and missing, give it as {key}=..." for key in missing)
+        )
+    data: Any = OmegaConf.to_container(config, resolve=True)
+    return {key: value for key, value in data.items() if key not in {"hydra", "experiment"}}
+
+
+def run_command(name: str, schema: type[Model], command: Callable[[Model], object], help_text: str) -> None:
+    """Run one command of the command line.
+
+    The arguments are Hydra overrides (``key=value``, ``group=option``, ``-m`` for a sweep). What they compose to is
+    checked against ``schema``; a problem ends the program with a message and exit code 2.
+    """
+    if any(argument in {"-h", "--help"} for argument in sys.argv[1:]):
+        say(help_text.strip() + "\n\nGroups and options:\n" + _options())
+        return
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from experiments.config import parse
+
+    def main(config: Any) -> None:
+        command(parse(schema, plain(config)))
+
+    # Hydra then raises its errors instead of ending the program by itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://configs", config_name=name)(main)()
+    except (CogTwinError, HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USAGE)
+
+
+def _options() -> str:
+    import configs
+
+    folder = Path(str(configs.__file__)).parent
+    lines = []
+    for group in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")):
+        lines.append(f"  {group.name}=" + "|".join(sorted(file.stem for file in group.glob("*.yaml"))))
+    return "\n".join(lines)

@@ -1,0 +1,203 @@
+"""The typed schema of every configuration: what Hydra composes is checked here before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, PositiveFloat, ValidationError
+
+from twin.errors import CogTwinError, ConfigError
+from twin.schema import StrictModel, explain
+
+__all__ = [
+    "AgentConfig",
+    "EnvConfig",
+    "EvaluateConfig",
+    "EvaluationConfig",
+    "ExportConfig",
+    "NetworkConfig",
+    "NormaliseConfig",
+    "TrainConfig",
+    "TrainingConfig",
+    "TuningConfig",
+    "ValidationConfig",
+    "parse",
+]
+
+# Strict: neither `true` nor "5" is a number.
+Count = Annotated[int, Field(strict=True, gt=0)]
+Seed = Field(default=0, ge=0, lt=1 << 32, strict=True)
+Model = TypeVar("Model", bound=StrictModel)
+
+
+class NetworkConfig(StrictModel):
+    """Which network: a library name or a path, and the parameters of a family."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class EnvConfig(StrictModel):
+    """The decision problem; see :class:`envs.inventory.InventoryEnv`."""
+
+    id: Literal["cogtwin/Inventory-v0"] = "cogtwin/Inventory-v0"
+    action_mode: Literal["base_stock", "quantity", "discrete"] = "base_stock"
+    residual: bool = False
+    residual_scale: PositiveFloat = 0.5
+    horizon: Count = 104
+    finite: bool = False
+
+
+class NormaliseConfig(StrictModel):
+    """Running normalisation during training."""
+
+    observation: bool = True
+    reward: bool = True
+    clip_observation: PositiveFloat = 10.0
+
+
+class AgentConfig(StrictModel):
+    """The learning algorithm, its networks, and its own parameters by their Stable-Baselines3 names."""
+
+    algorithm: str = "ppo"
+    net_arch: list[Count] = Field(default=[64, 64], min_length=1)
+    activation: str = "tanh"
+    log_std_init: float | None = -1.0
+    normalise: NormaliseConfig = NormaliseConfig()
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class ValidationConfig(StrictModel):
+    """Evaluation during training, on seeds of its own."""
+
+    paths: Count = 64
+    periods: Count = 104
+    warm_up: int = Field(default=104, ge=0, strict=True)
+
+
+class TrainingConfig(StrictModel):
+    """How long, on how many replicas, from which seed."""
+
+    steps: Count = 1_000_000
+    replicas: Count = 64
+    seed: int = Seed
+    device: str = "cpu"
+    threads: Count = 1
+    stagger: bool = True
+    accrual: bool = False
+    evaluate_every: Count = 100_000
+    checkpoint_every: Count = 100_000
+    validation: ValidationConfig = ValidationConfig()
+
+
+class EvaluationConfig(StrictModel):
+    """The final comparison, on seeds that neither training nor tuning used."""
+
+    seed: int = Seed
+    paths: int = Field(default=512, ge=2, strict=True)
+    periods: Count = 104
+    warm_up: int = Field(default=104, ge=0, strict=True)
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    resamples: int = Field(default=5000, ge=100, strict=True)
+
+
+class TuningConfig(StrictModel):
+    """The search for the parameters of classical policies; see :class:`agents.baselines.tuning.TuningBudget`."""
+
+    seed: int = Seed
+    restarts: Count = 2
+    generations: Count = 200
+    candidates: int = Field(default=48, ge=4, strict=True)
+    paths: Count = 8
+    periods: Count = 104
+    warm_up: int = Field(default=104, ge=0, strict=True)
+
+
+class TrainConfig(StrictModel):
+    """Everything ``experiments.train`` needs."""
+
+    network: NetworkConfig
+    env: EnvConfig = EnvConfig()
+    agent: AgentConfig = AgentConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    output: str = "runs"
+    resume: str | None = None
+    extend: int = Field(default=0, ge=0, strict=True)
+
+
+class EvaluateConfig(StrictModel):
+    """Everything ``experiments.evaluate`` needs."""
+
+    network: NetworkConfig
+    env: EnvConfig = EnvConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
+    run: str | None = None
+    policy: str | None = None
+    model: Literal["best", "last"] = "best"
+    output: str | None = None
+
+
+class ExportConfig(StrictModel):
+    """Everything ``experiments.export`` needs."""
+
+    run: str
+    model: Literal["best", "last"] = "best"
+    output: str | None = None
+
+
+def parse(schema: type[Model], data: Mapping[str, Any]) -> Model:
+    """Check a resolved configuration against its schema.
+
+    Raises
+    ------
+    ConfigError
+        With one line per problem: key, value, what is allowed, nearest match.
+    """
+    try:
+        config = schema.model_validate(dict(data))
+    except ValidationError as error:
+        raise _config_error(explain(error)) from None
+    problems = _joint_problems(config) if isinstance(config, TrainConfig) else []
+    if problems:
+        raise _config_error(problems)
+    return config
+
+
+def _config_error(problems: list[str]) -> ConfigError:
+    return ConfigError("the configuration is not valid:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+def _joint_problems(config: TrainConfig) -> list[str]:
+    """What no single key can tell."""
+    from agents.learners.sb3 import ACTIVATIONS, check_parameters
+    from twin.errors import did_you_mean
+
+    agent, training, problems = config.agent, config.training, []
+    space = "Discrete" if config.env.action_mode == "discrete" else "Box"
+    try:
+        problems += check_parameters(agent.algorithm, agent.parameters, space)
+    except CogTwinError as error:
+        problems.append(f"agent.algorithm: {error}")
+    if agent.activation not in ACTIVATIONS:
+        problems.append(
+            f"agent.activation: no activation '{agent.activation}' "
+            f"(allowed: {', '.join(ACTIVATIONS)}){did_you_mean(agent.activation, ACTIVATIONS)}"
+        )
+    steps, batch = agent.parameters.get("n_steps"), agent.parameters.get("batch_size")
+    if agent.algorithm == "ppo" and isinstance(steps, int) and isinstance(batch, int):
+        rollout = steps * training.replicas
+        if rollout % min(batch, rollout):
+            problems.append(
+                f"agent.parameters.batch_size: {batch} does not divide the rollout of "
+                f"n_steps x replicas = {steps} x {training.replicas} = {rollout}"
+            )
+    if config.env.residual and config.env.action_mode == "quantity":
+        problems.append("env.residual: corrects base-stock levels; use it with action_mode base_stock or discrete")
+    if training.accrual and config.env.finite:
+        problems.append("training.accrual: needs a continuing problem; use it with env.finite=false")
+    return problems

@@ -1,0 +1,94 @@
+"""Compare a trained policy with the tuned classical policies: ``python -m experiments.evaluate run=<folder>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from agents.evaluation import Measurement, measure
+from agents.policy import Policy
+from agents.registry import BASELINES, baseline
+from envs.task import Task
+from experiments.cli import run_command, say
+from experiments.config import EvaluateConfig, EvaluationConfig
+from experiments.loading import load_run
+from experiments.problems import baseline_problem, compiled_network, save_tuned, tune_all
+from experiments.results import Comparison, compare
+from twin.errors import ConfigError
+from twin.seeds import Purpose, world_seed
+
+__all__ = ["evaluate", "main"]
+
+HELP = """
+Compare policies on seeds that neither training nor tuning used.
+
+  python -m experiments.evaluate run=runs/essential_medicines_ppo/<folder>
+  python -m experiments.evaluate policy=base_stock network=five_site_distribution
+  python -m experiments.evaluate policy=constant network=lost_sales_zipkin2008 network.parameters.penalty=9
+
+A run is compared with the best constant order and the best base-stock policy, both tuned by simulation on seeds of
+their own. The table goes to the screen and, as JSON, CSV and text, into the run folder (or `output=`).
+"""
+
+
+def evaluate(config: EvaluateConfig) -> Comparison:
+    """Run the comparison a configuration asks for.
+
+    Raises
+    ------
+    ConfigError
+        When neither a run nor a policy is given, or both.
+    """
+    if (config.run is None) == (config.policy is None):
+        raise ConfigError("give either run=<run folder> or policy=<" + "|".join(BASELINES) + ">")
+    problems: dict[str, tuple[Policy, Task]] = {}
+    if config.run is not None:
+        run = load_run(config.run, model=config.model)
+        compiled, env, tuned = run.compiled, run.config.env, run.tuned
+        problems[run.config.agent.algorithm] = (run.policy, run.task)
+        output: Path | None = run.folder.path if config.output is None else Path(config.output)
+    else:
+        baseline(str(config.policy))
+        compiled, env = compiled_network(config.network), config.env
+        tuned = tune_all(compiled, config.tuning)
+        output = None if config.output is None else Path(config.output)
+        # The policy that was asked for comes first; the others are what it is compared with.
+        tuned = {name: tuned[name] for name in sorted(tuned, key=lambda name: name != config.policy)}
+    for name, entry in tuned.items():
+        problems[name] = baseline_problem(compiled, env, entry)
+    measurements = {name: _measure(name, policy, task, config.evaluation) for name, (policy, task) in problems.items()}
+    comparison = compare(compiled.network, config.evaluation, measurements, tuple(tuned))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        comparison.save(output)
+        if config.run is None:
+            save_tuned(output / "baselines.json", tuned, compiled)
+    return comparison
+
+
+def _measure(name: str, policy: Policy, task: Task, config: EvaluationConfig) -> Measurement:
+    total = task.horizon if task.finite else config.warm_up + config.periods
+    with tqdm(total=total, desc=f"evaluating {name}", unit="period", disable=None, leave=False) as bar:
+        return measure(
+            policy,
+            task,
+            seed=world_seed(Purpose.EVALUATION, config.seed),
+            paths=config.paths,
+            periods=config.periods,
+            warm_up=config.warm_up,
+            progress=bar.update,
+        )
+
+
+def _command(config: EvaluateConfig) -> None:
+    say(evaluate(config).table())
+
+
+def main() -> None:
+    """Command line."""
+    run_command("evaluate", EvaluateConfig, _command, HELP)
+
+
+if __name__ == "__main__":
+    main()

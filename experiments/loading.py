@@ -1,0 +1,77 @@
+"""A finished run as objects: its task, its policy, its tuned classical policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from agents.baselines.tuning import TunedPolicy
+from agents.learners.normalise import load_normalisation
+from agents.learners.sb3 import NormalisedPolicy, load
+from envs.inventory import InventoryTask
+from envs.sb3 import TwinVecEnv
+from experiments.config import TrainConfig
+from experiments.problems import load_tuned, task_arguments
+from experiments.runs import RunFolder
+from twin.compile import CompiledNetwork, compile_network
+from twin.errors import RunError
+from twin.network import Network
+
+__all__ = ["LoadedRun", "load_run"]
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run folder holds.
+
+    Attributes
+    ----------
+    policy
+        The model with its own normalisation: raw observations in, actions out.
+    arguments
+        Keyword arguments that rebuild the task.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    compiled: CompiledNetwork
+    task: InventoryTask
+    arguments: dict[str, object]
+    model: BaseAlgorithm
+    normalise: VecNormalize
+    tuned: dict[str, TunedPolicy]
+
+    @property
+    def policy(self) -> NormalisedPolicy:
+        """Ready to predict."""
+        return NormalisedPolicy(self.model, self.normalise)
+
+
+def load_run(path: str | Path, *, model: str = "best") -> LoadedRun:
+    """Load a run folder; the network is the one stored with the run.
+
+    Parameters
+    ----------
+    model
+        ``best`` (on the validation seeds) or ``last``.
+
+    Raises
+    ------
+    RunError
+        When a part is missing.
+    """
+    folder = RunFolder.open(path)
+    config = folder.config()
+    if not (folder.path / "network.yaml").is_file():
+        raise RunError(f"{folder.path} holds no network.yaml; the run did not get far enough")
+    compiled = compile_network(Network.load(folder.path / "network.yaml"))
+    tuned = load_tuned(folder.path / "baselines.json", compiled)
+    arguments = task_arguments(config.env, tuned["base_stock"].parameters)
+    task = InventoryTask(compiled, **arguments)
+    world = TwinVecEnv(task, 1)
+    normalise = load_normalisation(folder.path / model / "normalisation.npz", world, training=False)
+    loaded = load(config.agent.algorithm, folder.path / model / "model.zip", device="cpu")
+    return LoadedRun(folder, config, compiled, task, dict(arguments), loaded, normalise, tuned)

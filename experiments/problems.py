@@ -1,0 +1,128 @@
+"""From configurations to the objects they describe: network, task, tuned classical policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from agents.baselines.tuning import TunedPolicy, TuningBudget, tune
+from agents.policy import Policy
+from agents.registry import BASELINES, baseline, load_class
+from envs.inventory import InventoryTask
+from experiments.config import EnvConfig, NetworkConfig, TuningConfig
+from twin.compile import CompiledNetwork, compile_network
+from twin.errors import RunError
+from twin.files import write_text
+from twin.library import resolve
+
+__all__ = ["baseline_problem", "compiled_network", "load_tuned", "save_tuned", "task_arguments", "tune_all"]
+
+
+def compiled_network(config: NetworkConfig) -> CompiledNetwork:
+    """The network a configuration names, compiled."""
+    return compile_network(resolve(config.name, **config.parameters))
+
+
+def task_arguments(env: EnvConfig, levels: NDArray[np.float64] | None = None) -> dict[str, Any]:
+    """Keyword arguments of :class:`envs.inventory.InventoryTask` for a configuration.
+
+    Parameters
+    ----------
+    levels
+        The tuned base-stock levels that a residual action corrects.
+    """
+    arguments: dict[str, Any] = {"action_mode": env.action_mode, "horizon": env.horizon, "finite": env.finite}
+    if env.residual:
+        if levels is None:
+            raise RunError("a residual action needs tuned base-stock levels")
+        arguments |= {"levels": levels.tolist(), "residual_scale": env.residual_scale}
+    return arguments
+
+
+def tune_all(
+    compiled: CompiledNetwork, config: TuningConfig, names: tuple[str, ...] = tuple(BASELINES)
+) -> dict[str, TunedPolicy]:
+    """Tune the classical policies on the tuning seeds, with a progress bar."""
+    budget = TuningBudget(
+        restarts=config.restarts,
+        generations=config.generations,
+        candidates=config.candidates,
+        paths=config.paths,
+        warm_up=config.warm_up,
+        periods=config.periods,
+    )
+    tuned = {}
+    for name in names:
+        baseline(name)
+        with tqdm(
+            total=config.restarts * config.generations,
+            desc=f"tuning {name}",
+            unit="generation",
+            disable=None,
+            leave=False,
+        ) as bar:
+
+            def show(generation: int, _: int, best: float, bar: Any = bar) -> None:
+                bar.set_postfix(best=f"{best:,.4g}")
+                bar.update(generation - bar.n)
+
+            tuned[name] = tune(compiled, name, seed=config.seed, budget=budget, progress=show)
+    return tuned
+
+
+def save_tuned(path: Path, tuned: dict[str, TunedPolicy], compiled: CompiledNetwork) -> None:
+    """Store tuned parameters by arc name."""
+    data = {
+        name: {
+            "parameters": dict(zip(compiled.arc_names, entry.parameters.tolist(), strict=True)),
+            "tuning_cost": entry.cost,
+            "tuning_standard_error": entry.standard_error,
+            "simulated_periods": entry.simulated_periods,
+        }
+        for name, entry in tuned.items()
+    }
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
+    """Read what :func:`save_tuned` wrote.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or names other arcs.
+    """
+    if not path.is_file():
+        raise RunError(f"no tuned policies at {path}; the run folder is incomplete")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    tuned = {}
+    for name, entry in data.items():
+        if tuple(entry["parameters"]) != compiled.arc_names:
+            raise RunError(f"{path}: the policy '{name}' was tuned for other arcs than the network has")
+        tuned[name] = TunedPolicy(
+            name,
+            np.array(list(entry["parameters"].values())),
+            entry["tuning_cost"],
+            entry["tuning_standard_error"],
+            entry["simulated_periods"],
+        )
+    return tuned
+
+
+def baseline_problem(compiled: CompiledNetwork, env: EnvConfig, tuned: TunedPolicy) -> tuple[Policy, InventoryTask]:
+    """A tuned classical policy and a task in which it acts exactly, without the clipping of an action box.
+
+    Same network, same paths, same costs; only the action's scale differs: base-stock levels are the centre of their
+    box, constant orders use the quantity mode.
+    """
+    if tuned.policy == "constant":
+        task = InventoryTask(compiled, action_mode="quantity", horizon=env.horizon, finite=env.finite)
+    else:
+        task = InventoryTask(compiled, levels=tuned.parameters.tolist(), horizon=env.horizon, finite=env.finite)
+    policy: Policy = load_class(baseline(tuned.policy).path)(task, tuned.parameters)
+    return policy, task

@@ -1,0 +1,252 @@
+"""Train an agent: ``python -m experiments.train experiment=essential_medicines_ppo``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+from agents.learners import checkpoint
+from agents.learners.callbacks import CostLog, Progress, Stopper, Validation, save_model
+from agents.learners.logs import ContinuedCsv
+from agents.learners.normalise import wrap
+from agents.learners.sb3 import build
+from envs.inventory import InventoryTask
+from envs.sb3 import TwinVecEnv
+from experiments.cli import run_command, say
+from experiments.config import TrainConfig
+from experiments.problems import compiled_network, load_tuned, save_tuned, task_arguments, tune_all
+from experiments.runs import RunFolder, versions
+from twin.errors import ConfigError, RunError
+from twin.seeds import Purpose, world_seed
+
+__all__ = ["TrainResult", "main", "train"]
+
+HELP = """
+Train an agent on a network.
+
+  python -m experiments.train experiment=essential_medicines_ppo
+  python -m experiments.train network=five_site_distribution env=inventory_residual agent=sac training.steps=200000
+  python -m experiments.train network=file network.name=my_network.yaml training=smoke evaluation=smoke tuning=smoke
+  python -m experiments.train resume=runs/essential_medicines_ppo/<folder> extend=500000
+  python -m experiments.train -m experiment=lost_sales_ppo training.seed=0,1,2
+
+Every key of configs/train.yaml and of its groups can be set with key=value.
+"""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run left behind.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    status
+        ``finished`` or ``interrupted``.
+    best_cost
+        Lowest mean cost per period on the validation seeds.
+    timesteps
+        Environment steps taken.
+    """
+
+    folder: Path
+    status: str
+    best_cost: float
+    timesteps: int
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train from a checked configuration, or resume the run folder it names.
+
+    Raises
+    ------
+    RunError
+        When the folder to resume is missing, busy or finished.
+    """
+    if config.resume is not None:
+        folder = RunFolder.open(config.resume)
+        with folder.locked():
+            stored = folder.config()
+            steps = stored.training.steps + config.extend
+            extended = stored.model_copy(update={"training": stored.training.model_copy(update={"steps": steps})})
+            return _run(extended, folder, resumed=True)
+    if config.extend:
+        raise ConfigError("extend: adds steps to a run that resume= names; for a new run use training.steps=")
+    compiled_network(config.network)  # a network that does not exist leaves no folder behind
+    folder = RunFolder.create(config.output, config.name)
+    with folder.locked():
+        folder.write_config(config)
+        return _run(config, folder, resumed=False)
+
+
+def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResult:
+    training = config.training
+    started = time.perf_counter()
+    compiled = compiled_network(config.network)
+    info = folder.info()
+    if info.get("network_hash") not in {None, compiled.content_hash()}:
+        raise RunError(f"{folder.path}: the network '{config.network.name}' has changed since the run started")
+    checkpoint_folder = folder.path / "checkpoint"
+    # A run that was killed before its first checkpoint starts over, in the same folder.
+    resumed = resumed and checkpoint.exists(checkpoint_folder)
+    if resumed and info.get("status") == "finished" and info.get("timesteps", 0) >= training.steps:
+        raise RunError(f"{folder.path} has finished its {training.steps:,} steps; add some with extend=<steps>")
+    earlier = info.get("durations_s", {}) if resumed else {}
+    seeds = {
+        "training": world_seed(Purpose.TRAINING, training.seed),
+        "tuning": world_seed(Purpose.TUNING, config.tuning.seed),
+        "validation": world_seed(Purpose.VALIDATION, training.seed),
+        "evaluation": world_seed(Purpose.EVALUATION, config.evaluation.seed),
+    }
+    folder.write_config(config)
+    compiled.network.save(folder.path / "network.yaml")
+    folder.update(
+        status="running",
+        seeds=seeds,
+        versions=versions(),
+        algorithm=config.agent.algorithm,
+        network=compiled.network.name,
+        network_hash=compiled.content_hash(),
+    )
+    torch.set_num_threads(training.threads)
+    tuned_file = folder.path / "baselines.json"
+    if tuned_file.is_file():
+        tuned = load_tuned(tuned_file, compiled)
+    else:
+        tuned = tune_all(compiled, config.tuning)
+        save_tuned(tuned_file, tuned, compiled)
+    tuning_seconds = time.perf_counter() - started
+
+    task = InventoryTask(compiled, **task_arguments(config.env, tuned["base_stock"].parameters))
+    world = TwinVecEnv(
+        task, training.replicas, seed=seeds["training"], stagger=training.stagger, accrual=training.accrual
+    )
+    validation = Validation(
+        task,
+        folder.path,
+        every=training.evaluate_every,
+        seed=seeds["validation"],
+        **training.validation.model_dump(),
+    )
+    if resumed:
+        model, extra = checkpoint.restore(checkpoint_folder, config.agent.algorithm, world, device=training.device)
+    else:
+        model, extra = _build(config, world), None
+    done = model.num_timesteps
+    model.set_logger(
+        Logger(
+            str(folder.path),
+            [
+                ContinuedCsv(folder.path / "progress.csv", keep_until=done if resumed else None),
+                TensorBoardOutputFormat(str(folder.path / "tensorboard")),
+            ],
+        )
+    )
+    stopper = Stopper(checkpoint_folder, every=training.checkpoint_every, extra=validation.state)
+    if extra is not None:
+        validation.set_state(extra)
+    else:
+        checkpoint.save(checkpoint_folder, model, validation.state())  # from now on there is something to resume from
+    previous = _install(stopper)
+    try:
+        model.learn(
+            training.steps - done,
+            callback=[CostLog(world), Progress(training.steps), validation, stopper],
+            reset_num_timesteps=not resumed,
+            log_interval=1 if _on_policy(model) else 10,
+        )
+    except KeyboardInterrupt:  # a second Ctrl-C: the model of this moment, the checkpoint of the last safe point
+        stopper.requested = True
+    except BaseException:
+        folder.update(status="failed")
+        raise
+    finally:
+        _uninstall(previous)
+    status = "interrupted" if stopper.requested and model.num_timesteps < training.steps else "finished"
+    if status == "finished":
+        validation.run()
+        stopper.save()
+    else:
+        save_model(folder.path / "last", model)
+        if not (folder.path / "best").is_dir():
+            save_model(folder.path / "best", model)
+    model.logger.close()
+    total = time.perf_counter() - started
+    folder.update(
+        status=status,
+        timesteps=model.num_timesteps,
+        best_validation_cost=validation.best_cost if np.isfinite(validation.best_cost) else None,
+        durations_s={
+            "total": round(earlier.get("total", 0.0) + total, 2),
+            "tuning": round(earlier.get("tuning", 0.0) + tuning_seconds, 2),
+            "twin": round(earlier.get("twin", 0.0) + world.twin_seconds, 2),
+            "learning": round(earlier.get("learning", 0.0) + total - tuning_seconds, 2),
+        },
+    )
+    return TrainResult(folder.path, status, validation.best_cost, model.num_timesteps)
+
+
+def _build(config: TrainConfig, world: TwinVecEnv) -> BaseAlgorithm:
+    agent = config.agent
+    parameters = dict(agent.parameters)
+    if "batch_size" in parameters and "n_steps" in parameters:  # a smaller rollout than usual is one minibatch
+        parameters["batch_size"] = min(parameters["batch_size"], parameters["n_steps"] * world.num_envs)
+    return build(
+        agent.algorithm,
+        wrap(world, gamma=float(parameters.get("gamma", 0.99)), **agent.normalise.model_dump()),
+        parameters=parameters,
+        net_arch=list(agent.net_arch),
+        activation=agent.activation,
+        log_std_init=agent.log_std_init,
+        seed=config.training.seed,
+        device=config.training.device,
+    )
+
+
+def _on_policy(model: Any) -> bool:
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+    return isinstance(model, OnPolicyAlgorithm)
+
+
+def _install(stopper: Stopper) -> list[tuple[signal.Signals, Any]]:
+    """First signal: stop at a safe point. Second Ctrl-C: at once. Only the main thread can install handlers."""
+
+    def handler(number: int, _: object) -> None:
+        if stopper.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopper.request()
+
+    try:
+        return [(sig, signal.signal(sig, handler)) for sig in (signal.SIGINT, signal.SIGTERM)]
+    except ValueError:
+        return []
+
+
+def _uninstall(previous: list[tuple[signal.Signals, Any]]) -> None:
+    for sig, handler in previous:
+        signal.signal(sig, handler)
+
+
+def _command(config: TrainConfig) -> None:
+    result = train(config)
+    say(f"{result.status} after {result.timesteps:,} steps; best validation cost {result.best_cost:,.4g} per period")
+    say(f"run folder: {result.folder}")
+
+
+def main() -> None:
+    """Command line."""
+    run_command("train", TrainConfig, _command, HELP)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Data sets and published numbers that live beside the repository and are not shipped with it.
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared data folder, which is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def published(shared: Path) -> dict[str, dict[str, Any]]:
+    """Published benchmark problems with their values: id -> instance."""
+    path = shared / "benchmarks" / "published.json"
+    if not path.is_file():
+        pytest.skip(f"needs the published benchmark values, which are not at {path}")
+    return {entry["id"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["instances"]}

@@ -1,0 +1,254 @@
+"""Configurations compose, are checked as a whole, and mean the same from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import configs
+from experiments.cli import compose
+from experiments.config import (
+    AgentConfig,
+    EnvConfig,
+    EvaluateConfig,
+    EvaluationConfig,
+    ExportConfig,
+    NetworkConfig,
+    NormaliseConfig,
+    TrainConfig,
+    TrainingConfig,
+    TuningConfig,
+    ValidationConfig,
+    parse,
+)
+from experiments.problems import compiled_network
+from twin.errors import ConfigError
+
+FOLDER = Path(str(configs.__file__)).parent
+GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"experiment"})
+EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
+
+PPO = {
+    "n_steps": 128,
+    "batch_size": 1024,
+    "n_epochs": 4,
+    "learning_rate": 1e-3,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "ent_coef": 0.0,
+    "clip_range": 0.2,
+    "max_grad_norm": 0.5,
+}
+OFF_POLICY: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "buffer_size": 100_000,
+    "learning_starts": 2_000,
+    "batch_size": 256,
+    "train_freq": 1,
+    "gradient_steps": 8,
+    "gamma": 0.99,
+}
+
+#: Every option of every group, built from Python.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "network": {
+        "serial_chain": NetworkConfig(name="serial_chain"),
+        "essential_medicines": NetworkConfig(name="essential_medicines"),
+        "five_site_distribution": NetworkConfig(name="five_site_distribution"),
+        "dual_sourcing": NetworkConfig(name="dual_sourcing", parameters={"regular_lead_time": 2, "express_price": 105}),
+        "lost_sales_zipkin2008": NetworkConfig(
+            name="lost_sales_zipkin2008", parameters={"demand": "poisson", "lead_time": 4, "penalty": 4}
+        ),
+        "file": NetworkConfig(name="mine.yaml"),
+    },
+    "env": {
+        "inventory": EnvConfig(),
+        "inventory_discrete": EnvConfig(action_mode="discrete"),
+        "inventory_residual": EnvConfig(residual=True, residual_scale=0.25, horizon=208),
+    },
+    "agent": {
+        "ppo": AgentConfig(parameters=PPO),
+        "a2c": AgentConfig(
+            algorithm="a2c",
+            parameters={"n_steps": 16, "learning_rate": 7e-4, "gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.0},
+        ),
+        "sac": AgentConfig(
+            algorithm="sac", net_arch=[128, 128], activation="relu", log_std_init=None, parameters=OFF_POLICY
+        ),
+        "ppo_residual": AgentConfig(
+            log_std_init=-2.5,
+            parameters={**PPO, "learning_rate": 5e-4, "batch_size": 2048, "n_epochs": 8, "gae_lambda": 0.9},
+        ),
+        "td3": AgentConfig(
+            algorithm="td3", net_arch=[128, 128], activation="relu", log_std_init=None, parameters=OFF_POLICY
+        ),
+        "dqn": AgentConfig(
+            algorithm="dqn",
+            activation="relu",
+            log_std_init=None,
+            normalise=NormaliseConfig(),
+            parameters={
+                **OFF_POLICY,
+                "learning_rate": 5e-4,
+                "train_freq": 4,
+                "exploration_fraction": 0.3,
+                "exploration_final_eps": 0.05,
+            },
+        ),
+    },
+    "training": {
+        "default": TrainingConfig(),
+        "smoke": TrainingConfig(
+            steps=2048,
+            replicas=8,
+            evaluate_every=1024,
+            checkpoint_every=1024,
+            validation=ValidationConfig(paths=4, periods=8, warm_up=4),
+        ),
+        "accrual": TrainingConfig(accrual=True),
+        "long": TrainingConfig(
+            steps=4_000_000,
+            replicas=128,
+            accrual=True,
+            evaluate_every=200_000,
+            checkpoint_every=200_000,
+            validation=ValidationConfig(paths=256),
+        ),
+    },
+    "evaluation": {
+        "default": EvaluationConfig(),
+        "smoke": EvaluationConfig(paths=8, periods=8, warm_up=4, resamples=200),
+    },
+    "tuning": {
+        "default": TuningConfig(),
+        "smoke": TuningConfig(restarts=1, generations=2, candidates=8, paths=2, periods=8, warm_up=4),
+    },
+}
+
+
+def composed(*overrides: str) -> TrainConfig:
+    return parse(TrainConfig, compose("train", list(overrides)))
+
+
+def problems(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        composed(*overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes(name: str) -> None:
+    """Each experiment file gives a valid configuration that carries its own name, and a network that compiles."""
+    config = composed(f"experiment={name}")
+    assert config.name == name
+    assert compiled_network(config.network).n_arcs > 0
+    text = (FOLDER / "experiment" / f"{name}.yaml").read_text()
+    assert f"# python -m experiments.train experiment={name}\n" in text
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_is_listed_here(group: str) -> None:
+    """The table above names every file of every group, so that a new option must be added to it."""
+    assert sorted(OPTIONS) == GROUPS
+    assert sorted(path.stem for path in (FOLDER / group).glob("*.yaml")) == sorted(OPTIONS[group])
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in OPTIONS for option in OPTIONS[group]])
+def test_python_and_the_command_line_mean_the_same(group: str, option: str) -> None:
+    """A configuration composed with group=option equals the one built from Python objects."""
+    overrides = [f"{group}={option}"]
+    if option == "file":
+        overrides.append("network.name=mine.yaml")
+    built = {
+        "network": OPTIONS["network"]["essential_medicines"],
+        "env": OPTIONS["env"]["inventory"],
+        "agent": OPTIONS["agent"]["ppo"],
+        group: OPTIONS[group][option],
+    }
+    if option == "dqn":
+        overrides.append("env=inventory_discrete")
+        built["env"] = OPTIONS["env"]["inventory_discrete"]
+    assert composed(*overrides) == TrainConfig(**built)
+
+
+def test_the_other_commands_compose() -> None:
+    """Evaluate and export compose to their schemas' defaults."""
+    evaluate = parse(EvaluateConfig, compose("evaluate", ["policy=constant"]))
+    assert evaluate == EvaluateConfig(network=NetworkConfig(name="essential_medicines"), policy="constant")
+    assert parse(ExportConfig, compose("export", ["run=x"])) == ExportConfig(run="x")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_stored_configuration_is_the_same_again(name: str) -> None:
+    """What model_dump writes as JSON parses back to an equal configuration."""
+    config = composed(f"experiment={name}")
+    assert parse(TrainConfig, config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("+typo=1", ["unknown key 'typo'", "allowed: agent, env"]),
+        ("+outptu=x", ["unknown key 'outptu'", "did you mean 'output'"]),
+        ("+training.stps=5", ["training", "unknown key 'stps'", "did you mean 'steps'"]),
+        ("+agent.normalise.observatoin=true", ["agent.normalise", "did you mean 'observation'"]),
+        ("training.steps=many", ["training.steps", "'many'", "integer"]),
+        ("training.steps=2.5", ["training.steps", "2.5"]),
+        ("training.steps=0", ["training.steps", "greater than 0", "received 0"]),
+        ("training.steps=true", ["training.steps", "True"]),
+        ("training.seed=-1", ["training.seed", "-1", "greater than or equal to 0"]),
+        ("training.seed=4294967296", ["training.seed", "less than 4294967296"]),
+        ("evaluation.confidence=1", ["evaluation.confidence", "less than 1"]),
+        ("evaluation.paths=1", ["evaluation.paths", "greater than or equal to 2"]),
+        ("tuning.candidates=3", ["tuning.candidates", "greater than or equal to 4"]),
+        ("env.residual_scale=-0.5", ["env.residual_scale", "-0.5"]),
+        ("env.residual_scale=inf", ["env.residual_scale", "finite"]),
+        ("env.action_mode=base_stok", ["env.action_mode", "'base_stok'", "'quantity'", "did you mean 'base_stock'"]),
+        ("env.id=cogtwin/Inventory-v9", ["env.id", "cogtwin/Inventory-v0"]),
+        ("agent.net_arch=[]", ["agent.net_arch", "at least 1"]),
+        ("agent.net_arch=[64,0]", ["agent.net_arch[1]", "received 0"]),
+        ("name=../escape", ["name", "'../escape'"]),
+        ("agent.activation=tanhh", ["agent.activation", "'tanhh'", "tanh, relu, elu", "did you mean 'tanh'"]),
+        ("agent.algorithm=pppo", ["agent.algorithm", "'pppo'", "allowed: ppo", "did you mean 'ppo'"]),
+        ("agent=dqn", ["agent.algorithm", "'dqn' cannot act in a Box", "allowed: Discrete"]),
+        ("+agent.parameters.learning_rat=1", ["agent.parameters", "'learning_rat'", "did you mean 'learning_rate'"]),
+        ("+agent.parameters.seed=1", ["agent.parameters", "'seed' is not a parameter of ppo"]),
+        ("agent.parameters.batch_size=1000", ["agent.parameters.batch_size", "1000", "128 x 64 = 8192"]),
+        ("network=file", ["network.name"]),
+    ],
+)
+def test_a_wrong_value_is_named(override: str, parts: list[str]) -> None:
+    """The message has the key, the value, what is allowed, and the nearest match."""
+    message = problems(override)
+    for part in parts:
+        assert part in message
+
+
+def test_a_discrete_algorithm_does_not_take_a_box_and_the_other_way_round() -> None:
+    """SAC and TD3 refuse the discrete mode; PPO takes it."""
+    for agent in ("sac", "td3"):
+        assert "cannot act in a Discrete" in problems(f"agent={agent}", "env=inventory_discrete")
+    assert composed("agent=ppo", "env=inventory_discrete").env.action_mode == "discrete"
+
+
+def test_a_residual_needs_levels() -> None:
+    """env.residual with order quantities is refused with the modes that work."""
+    assert "base_stock or discrete" in problems("env.residual=true", "env.action_mode=quantity")
+
+
+def test_all_problems_of_one_kind_come_at_once() -> None:
+    """Three wrong values give three lines, and three joint problems as well."""
+    message = problems("training.steps=0", "env.horizon=-1", "evaluation.confidence=2", "tuning.paths=x")
+    for key in ("training.steps", "env.horizon", "evaluation.confidence", "tuning.paths"):
+        assert key in message
+    assert message.count("\n  - ") == 4
+    message = problems("agent=dqn", "agent.activation=x", "+agent.parameters.a=1", "+agent.parameters.b=2")
+    assert message.count("\n  - ") == 4
+
+
+def test_the_batch_rule_knows_the_whole_rollout() -> None:
+    """A batch equal to the rollout, or dividing it, passes."""
+    assert composed("agent.parameters.n_steps=16").agent.parameters["batch_size"] == 1024
+    assert composed("agent.parameters.batch_size=512").training.replicas == 64

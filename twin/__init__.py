@@ -1,0 +1,1 @@
+"""The supply network twin: networks, their simulation, and what they cost."""

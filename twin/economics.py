@@ -1,0 +1,50 @@
+"""Named cost terms and performance measures, with their formulas and units.
+
+Every period is charged on the state at its end. The reward of an environment is minus the sum of these terms, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COST_TERMS", "N_TERMS", "CostTerm", "fill_rate"]
+
+
+@dataclass(frozen=True)
+class CostTerm:
+    """One term of a period's cost, in the network's currency."""
+
+    name: str
+    formula: str
+
+
+#: In the order of the kernel's cost array. Revenue is a negative cost.
+COST_TERMS: tuple[CostTerm, ...] = (
+    CostTerm("holding", "holding_cost x units on hand, over stock points"),
+    CostTerm("transit_holding", "transit_holding_cost x units in the pipeline, over arcs"),
+    CostTerm("backlog", "penalty x units owed to customers, over streams that backlog"),
+    CostTerm("lost_sales", "penalty x units lost in the period, over streams that lose sales"),
+    CostTerm("purchase", "supplier price (or recipe unit_cost) x units shipped, over arcs"),
+    CostTerm("freight", "freight_cost x units shipped, over arcs"),
+    CostTerm("fixed_order", "fixed_cost x 1[units shipped > 0], over arcs"),
+    CostTerm("resource", "resource cost_per_unit x amount used"),
+    CostTerm("emissions", "emission_price_per_kg x emissions_kg_per_unit x units shipped, over arcs"),
+    CostTerm("revenue", "- price x units delivered, over demand streams"),
+)
+N_TERMS = len(COST_TERMS)
+
+
+def fill_rate(served: NDArray[np.float64], demand: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of demand met at once from stock (type-2 service, beta); 1 where nothing was asked for.
+
+    Parameters
+    ----------
+    served, demand
+        Units, any equal shapes.
+    """
+    out = np.ones(np.broadcast_shapes(np.shape(served), np.shape(demand)))
+    np.divide(served, demand, out=out, where=np.asarray(demand) > 0.0)
+    return out

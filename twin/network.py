@@ -1,0 +1,356 @@
+"""What the user writes: a supply network as a YAML file, checked before anything runs.
+
+A network names products, sites, external suppliers, lanes with transport modes, recipes, resources and demand
+streams, the order of the phases of a period, and every cost. Quantities are in the product's ``unit``, money in
+``currency``, times in periods unless a key says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import networkx as nx
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from twin.distributions import TAGS, Distribution
+from twin.errors import NetworkError
+from twin.periods import DAYS, TimeUnit
+from twin.schema import NonNegative, Positive, Share, StrictModel, explain
+
+__all__ = [
+    "Availability",
+    "Delay",
+    "Demand",
+    "KnownValue",
+    "Lane",
+    "Mode",
+    "Network",
+    "Offer",
+    "Phase",
+    "Product",
+    "Recipe",
+    "Resource",
+    "Seasonality",
+    "Site",
+    "Stock",
+    "Supplier",
+]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+Phase = Literal["receive", "order", "demand"]
+#: The three orders of the phases that the literature uses; they are different problems.
+PHASE_ORDERS: tuple[tuple[Phase, Phase, Phase], ...] = (
+    ("receive", "order", "demand"),
+    ("order", "receive", "demand"),
+    ("receive", "demand", "order"),
+)
+
+#: Keys whose value is a distribution: pydantic adds the distribution's name to the path below them.
+_DISTRIBUTION_KEYS = frozenset({"lead_time", "distribution", "size", "time"})
+
+
+class Product(StrictModel):
+    """Something that is stocked, moved and sold."""
+
+    unit: str = Field(default="unit", min_length=1)
+    integer: bool = Field(default=False, description="orders and shipments are whole units")
+    weight_kg_per_unit: Positive | None = None
+    description: str = ""
+
+
+class Stock(StrictModel):
+    """One product at one site: a stock point."""
+
+    holding_cost: NonNegative = Field(default=0.0, description="money per unit on hand at the end of a period")
+    initial: NonNegative = Field(default=0.0, description="units on hand at the start")
+
+
+class Site(StrictModel):
+    """A place that holds stock."""
+
+    kind: Literal["plant", "port", "warehouse", "distribution_centre", "store", "customer"] = "warehouse"
+    region: str = ""
+    position: tuple[float, float] | None = Field(default=None, description="longitude, latitude")
+    rationing: Literal["proportional", "priority"] = Field(
+        default="proportional", description="who is served when stock is short; priority = order of lanes in the file"
+    )
+    stock: dict[Name, Stock] = Field(default_factory=dict, description="product -> stock point")
+
+
+class Offer(StrictModel):
+    """A product that an external supplier sells."""
+
+    price: NonNegative = Field(default=0.0, description="money per unit, paid when it ships")
+
+
+class Delay(StrictModel):
+    """A supplier's lateness: with ``probability`` a shipment leaves ``time`` later than promised."""
+
+    probability: Share
+    time: Distribution
+    unit: TimeUnit | None = Field(default=None, description="unit of time; the network's period when absent")
+
+
+class Supplier(StrictModel):
+    """An external source with unlimited stock; ``uses`` limits it."""
+
+    offers: dict[Name, Offer] = Field(min_length=1)
+    region: str = ""
+    position: tuple[float, float] | None = None
+    delay: Delay | None = None
+    uses: dict[Name, Positive] = Field(default_factory=dict, description="resource -> amount per unit shipped")
+    on_time_share: Share | None = Field(default=None, description="measured reliability, for the reader")
+
+
+class Mode(StrictModel):
+    """One way to move a product along a lane (air, ocean, truck, ...)."""
+
+    lead_time: Distribution = Field(description="from order to receipt")
+    lead_time_unit: TimeUnit | None = Field(default=None, description="the network's period when absent")
+    freight_cost: NonNegative = Field(default=0.0, description="money per unit shipped")
+    fixed_cost: NonNegative = Field(default=0.0, description="money per period in which the lane ships")
+    transit_holding_cost: NonNegative = Field(default=0.0, description="money per unit in transit per period")
+    emissions_kg_per_unit: NonNegative = 0.0
+    capacity: NonNegative | None = Field(default=None, description="most units shipped in a period; 0 closes it")
+    uses: dict[Name, Positive] = Field(default_factory=dict, description="resource -> amount per unit shipped")
+    unfilled: Literal["cancelled", "backordered"] = Field(
+        default="cancelled", description="what happens to the part of an order that the source cannot ship"
+    )
+    share: NonNegative | None = Field(default=None, description="usual share of the inflow; equal when absent")
+    initial_flow: NonNegative = Field(default=0.0, description="units already under way per period at the start")
+
+
+class Lane(StrictModel):
+    """A connection from a supplier or a site to a site, for one product, with one or more modes."""
+
+    origin: Name = Field(alias="from")
+    destination: Name = Field(alias="to")
+    product: Name
+    modes: dict[Name, Mode] = Field(min_length=1)
+
+
+class Recipe(StrictModel):
+    """Production at a site: inputs (units per unit of output) become one unit of the product after a lead time."""
+
+    site: Name
+    product: Name
+    inputs: dict[Name, Positive] = Field(min_length=1)
+    lead_time: Distribution = Field(description="from start to finished stock")
+    lead_time_unit: TimeUnit | None = None
+    unit_cost: NonNegative = 0.0
+    fixed_cost: NonNegative = 0.0
+    transit_holding_cost: NonNegative = Field(default=0.0, description="money per unit of work in process per period")
+    emissions_kg_per_unit: NonNegative = 0.0
+    capacity: NonNegative | None = None
+    uses: dict[Name, Positive] = Field(default_factory=dict)
+    unfilled: Literal["cancelled", "backordered"] = "cancelled"
+    share: NonNegative | None = None
+    initial_flow: NonNegative = 0.0
+
+
+class Availability(StrictModel):
+    """Markov up/down: per period, fails with ``failure`` while up and recovers with ``recovery`` while down."""
+
+    failure: Share
+    recovery: float = Field(strict=True, gt=0.0, le=1.0)
+    share_when_down: float = Field(
+        default=0.0, strict=True, ge=0.0, lt=1.0, description="share of capacity left while down"
+    )
+
+
+class Resource(StrictModel):
+    """Something that lanes and recipes share and that is limited: a line, a quay, a supplier's capacity."""
+
+    capacity: NonNegative = Field(description="amount per period; 0 means nothing, not infinity")
+    unit: str = "unit"
+    cost_per_unit: NonNegative = 0.0
+    rationing: Literal["proportional", "priority"] = "proportional"
+    availability: Availability | None = None
+
+
+class Seasonality(StrictModel):
+    """Mean demand multiplied by ``factors``, each for ``periods_per_factor`` periods, repeating."""
+
+    factors: tuple[NonNegative, ...] = Field(min_length=1)
+    periods_per_factor: int = Field(default=1, ge=1)
+
+
+class Demand(StrictModel):
+    """A stream of customer demand at a stock point, per period."""
+
+    site: Name
+    product: Name
+    distribution: Distribution
+    unit: str | None = Field(default=None, description="must equal the product's unit when given")
+    seasonality: Seasonality | None = None
+    unmet: Literal["lost", "backlog"] = "lost"
+    penalty: NonNegative = Field(default=0.0, description="money per unit lost, or per unit and period of backlog")
+    price: NonNegative = Field(default=0.0, description="revenue per unit delivered")
+
+
+class KnownValue(StrictModel):
+    """A value of this network that somebody else has computed or published."""
+
+    name: Literal["optimal_cost", "best_base_stock_cost", "best_constant_cost", "policy_cost"]
+    value: float
+    detail: str = ""
+    source: str
+
+
+class Network(StrictModel):
+    """A whole supply network.
+
+    Build one with :meth:`load` (a YAML or JSON file), :meth:`parse` (a mapping) or the constructor.
+    """
+
+    name: Name
+    description: str = ""
+    source: str = Field(default="", description="where the figures come from")
+    licence: str = ""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    period: TimeUnit = "week"
+    currency: str = "money"
+    emission_price_per_kg: NonNegative = 0.0
+    phases: tuple[Phase, Phase, Phase] = ("receive", "order", "demand")
+    products: dict[Name, Product] = Field(min_length=1)
+    sites: dict[Name, Site] = Field(min_length=1)
+    suppliers: dict[Name, Supplier] = Field(default_factory=dict)
+    lanes: tuple[Lane, ...] = ()
+    recipes: dict[Name, Recipe] = Field(default_factory=dict)
+    resources: dict[Name, Resource] = Field(default_factory=dict)
+    demands: dict[Name, Demand] = Field(min_length=1)
+    known_values: tuple[KnownValue, ...] = ()
+
+    @field_validator("phases")
+    @classmethod
+    def _phase_order(cls, phases: tuple[Phase, Phase, Phase]) -> tuple[Phase, Phase, Phase]:
+        if phases not in PHASE_ORDERS:
+            allowed = "; ".join(", ".join(order) for order in PHASE_ORDERS)
+            raise ValueError(f"must be one of: {allowed}")
+        return phases
+
+    # -- in and out ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], *, where: str = "network") -> Network:
+        """Build a network from plain data and run every structural check.
+
+        Raises
+        ------
+        NetworkError
+            With one line per problem: the key path, the value, what is allowed and the nearest match.
+        """
+        from twin.checks import structural_problems
+
+        try:
+            network = cls.model_validate(data)
+        except ValidationError as error:
+            raise _network_error(where, explain(error, union_keys=_DISTRIBUTION_KEYS, union_tags=TAGS)) from None
+        problems = structural_problems(network)
+        if problems:
+            raise _network_error(where, problems)
+        return network
+
+    @classmethod
+    def load(cls, path: str | Path) -> Network:
+        """Read a network from a YAML or JSON file.
+
+        Raises
+        ------
+        NetworkError
+            When the file is missing, is not YAML, or describes an impossible network.
+        """
+        from twin.files import read_mapping
+
+        return cls.parse(read_mapping(path), where=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that :meth:`parse` reads back to an equal network; defaults are left out."""
+        short = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        data: dict[str, Any] = _tagged(short, self.model_dump(mode="json", by_alias=True))
+        return data
+
+    def save(self, path: str | Path) -> None:
+        """Write the network as YAML (or JSON, by the file's ending), whole or not at all."""
+        from twin.files import write_text
+
+        data = self.to_dict()
+        if Path(path).suffix == ".json":
+            write_text(path, json.dumps(data, indent=2) + "\n")
+        else:
+            write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
+
+    # -- views --------------------------------------------------------------------------------------------------
+
+    def graph(self) -> nx.MultiDiGraph:
+        """The network as a networkx graph: suppliers and sites are nodes, every (lane, mode) is an edge.
+
+        Nodes carry ``kind``, ``region`` and ``position``; edges carry ``product``, ``mode`` and
+        ``mean_lead_time_periods``. Recipes are self-loops with ``mode="recipe"``.
+        """
+        graph = nx.MultiDiGraph(name=self.name)
+        for name, supplier in self.suppliers.items():
+            graph.add_node(name, kind="supplier", region=supplier.region, position=supplier.position)
+        for name, site in self.sites.items():
+            graph.add_node(name, kind=site.kind, region=site.region, position=site.position)
+        for lane in self.lanes:
+            for mode_name, mode in lane.modes.items():
+                graph.add_edge(
+                    lane.origin,
+                    lane.destination,
+                    key=f"{lane.product}:{mode_name}",
+                    product=lane.product,
+                    mode=mode_name,
+                    mean_lead_time_periods=self._mean_lead_time(lane.origin, mode),
+                )
+        for name, recipe in self.recipes.items():
+            graph.add_edge(
+                recipe.site,
+                recipe.site,
+                key=f"recipe:{name}",
+                product=recipe.product,
+                mode="recipe",
+                mean_lead_time_periods=recipe.lead_time.mean_value / self.periods(recipe.lead_time_unit),
+            )
+        return graph
+
+    def _mean_lead_time(self, origin: str, mode: Mode) -> float:
+        promised = mode.lead_time.mean_value / self.periods(mode.lead_time_unit)
+        delay = self.suppliers[origin].delay if origin in self.suppliers else None
+        if delay is None:
+            return promised
+        return promised + delay.probability * delay.time.mean_value / self.periods(delay.unit)
+
+    def periods(self, unit: str | None) -> float:
+        """How many of ``unit`` make one period of this network (1 when ``unit`` is None)."""
+        return 1.0 if unit is None else DAYS[self.period] / DAYS[unit]
+
+    def stock_points(self) -> list[tuple[str, str]]:
+        """All (site, product) pairs that hold stock, in file order."""
+        return [(site, product) for site, entry in self.sites.items() for product in entry.stock]
+
+    def known_value(self, name: str) -> KnownValue | None:
+        """The published value called ``name`` (for example ``optimal_cost``), or None."""
+        return next((entry for entry in self.known_values if entry.name == name), None)
+
+
+def _network_error(where: str, problems: Iterable[str]) -> NetworkError:
+    return NetworkError(f"{where} is not a valid network:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+def _tagged(short: Any, full: Any) -> Any:
+    """Put back the ``distribution`` tags that leaving out defaults removed."""
+    if isinstance(short, dict):
+        out = {key: _tagged(value, full[key]) for key, value in short.items()}
+        return {"distribution": full["distribution"], **out} if "distribution" in full and not _is_nested(full) else out
+    if isinstance(short, list):
+        return [_tagged(a, b) for a, b in zip(short, full, strict=True)]
+    return short
+
+
+def _is_nested(full: dict[str, Any]) -> bool:
+    return isinstance(full["distribution"], dict)

@@ -1,0 +1,56 @@
+"""Time in periods: units of time, and durations as tables over whole periods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.distributions import Distribution, Fixed
+
+__all__ = ["DAYS", "TimeUnit", "period_table"]
+
+TimeUnit = Literal["hour", "day", "week", "month", "quarter", "year"]
+
+#: Length of each time unit in days (a month is a twelfth of a Julian year).
+DAYS: dict[str, float] = {
+    "hour": 1 / 24,
+    "day": 1.0,
+    "week": 7.0,
+    "month": 365.25 / 12,
+    "quarter": 365.25 / 4,
+    "year": 365.25,
+}
+
+
+def period_table(distribution: Distribution, per_period: float = 1.0, *, tail: float = 1e-4) -> NDArray[np.float64]:
+    """Tabulate a time as a whole number of periods.
+
+    A duration x (in its own unit) counts as ``round(x / per_period)`` periods: nearest, because rounding up would add
+    half a period to every lead time.
+
+    Parameters
+    ----------
+    distribution
+        Of the duration, in any time unit.
+    per_period
+        How many of that unit make one period.
+    tail
+        Probability in the upper tail that is moved to the table's last entry, so that a pipeline has a finite length.
+
+    Returns
+    -------
+    ndarray, shape (longest + 1,)
+        Cumulative probability of 0, 1, 2, ... periods; the last entry is 1.
+    """
+    if isinstance(distribution, Fixed):
+        table = np.zeros(int(np.floor(distribution.value / per_period + 0.5)) + 1)
+        table[-1] = 1.0
+        return table
+    longest = int(np.ceil(float(distribution.quantile(1.0 - tail)) / per_period + 0.5))
+    edges = (np.arange(longest + 1) + 0.5) * per_period
+    table = np.asarray(distribution.cdf(np.nextafter(edges, 0.0)))
+    table = table[: int(np.searchsorted(table, 1.0 - tail)) + 1].copy()
+    table[-1] = 1.0
+    return table

@@ -90,13 +90,12 @@ def draw_network(axes: object, twin: Twin, *, replica: int = 0) -> None:
     network = compiled.network
     places = layout(twin)
     pairs: dict[tuple[str, str], float] = {}
-    for a, name in enumerate(compiled.arc_names):
-        origin, rest = name.split("->") if "->" in name else (name.split(":")[0], name)
-        destination = rest.split(":")[0]
-        key = (origin, destination)
-        pairs[key] = pairs.get(key, 0.0) + float(arrays.in_transit[a, replica])
+    for a, ends in enumerate(compiled.arc_ends):
+        pairs[ends] = pairs.get(ends, 0.0) + float(arrays.in_transit[a, replica])
     fullest = max([1.0, *pairs.values()])
     for (origin, destination), amount in pairs.items():
+        if origin == destination:
+            continue  # a recipe stays where it is
         (x0, y0), (x1, y1) = places[origin], places[destination]
         width, shade = 0.6 + 5.0 * amount / fullest, "#9a9a9a" if amount == 0.0 else "#0072b2"
         axes.annotate(
@@ -119,7 +118,7 @@ def draw_network(axes: object, twin: Twin, *, replica: int = 0) -> None:
     for name, (x, y) in places.items():
         if name in network.suppliers:
             axes.scatter([x], [y], marker="s", s=110, color="#555555", zorder=3)
-            axes.annotate(name, (x, y), xytext=(9, -3), textcoords="offset points", fontsize=8, zorder=4)
+            axes.annotate(name, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=8, zorder=4)
         else:
             stock = sum(
                 float(arrays.on_hand[i, replica])

@@ -19,6 +19,9 @@ from twin.errors import ActionError
 __all__ = ["TwinVecEnv"]
 
 
+_STAGGER_GROUPS = 16
+
+
 class TwinVecEnv(VecEnv):
     """B replicas of a task for Stable-Baselines3.
 
@@ -34,8 +37,9 @@ class TwinVecEnv(VecEnv):
     seed
         Of the world; slot b follows path b.
     stagger
-        Cut the first episode of slot b to ``(b + 1) / B`` of the horizon, so that episodes do not all end in the same
-        step: SB3 bootstraps truncated replicas one by one, and a batch in step with itself sees one phase at a time.
+        Divide the slots into G groups (16, or fewer replicas) and cut the first episode of group g to ``(g + 1) / G``
+        of the horizon, so that episodes do not all end in the same step: SB3 bootstraps truncated replicas one by one,
+        and a batch in step with itself sees one phase at a time. Groups, because a restart costs a step's time.
     accrual
         Reward by accrual accounting: buying turns money into stock of the same value (at standard cost), which becomes
         a cost when it is consumed, and the consumption that customers ask for is left out because no action changes
@@ -109,7 +113,9 @@ class TwinVecEnv(VecEnv):
         self._clear()
         if self.stagger:
             horizon = self.task.horizon
-            self.batch.elapsed[:] = horizon - np.ceil((np.arange(replicas) + 1) * horizon / replicas).astype(np.int64)
+            groups = min(_STAGGER_GROUPS, replicas)
+            group = np.arange(replicas) * groups // replicas
+            self.batch.elapsed[:] = horizon - np.ceil((group + 1) * horizon / groups).astype(np.int64)
         return observation
 
     def step_async(self, actions: NDArray[Any]) -> None:

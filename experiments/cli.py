@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from twin.errors import CogTwinError, ConfigError
 from twin.schema import StrictModel
 
-__all__ = ["OK", "USAGE", "compose", "run_command", "say"]
+__all__ = ["INTERRUPTED", "OK", "USAGE", "compose", "run_command", "say"]
 
-OK, USAGE = 0, 2
+OK, USAGE, INTERRUPTED = 0, 2, 130
 Model = TypeVar("Model", bound=StrictModel)
 
 
@@ -83,6 +83,9 @@ def run_command(name: str, schema: type[Model], command: Callable[[Model], objec
     except (CogTwinError, HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
 
 
 def _options() -> str:

@@ -80,7 +80,7 @@ class TrainingConfig(StrictModel):
     """How long, on how many replicas, from which seed."""
 
     steps: Count = 1_000_000
-    replicas: Count = 64
+    replicas: Count = 128
     seed: int = Seed
     device: str = "cpu"
     threads: Count = 1

@@ -24,6 +24,7 @@ from experiments.cli import run_command, say
 from experiments.config import TrainConfig
 from experiments.problems import compiled_network, load_tuned, save_tuned, task_arguments, tune_all
 from experiments.runs import RunFolder, versions
+from twin.compile import CompiledNetwork
 from twin.errors import ConfigError, RunError
 from twin.seeds import Purpose, world_seed
 
@@ -90,17 +91,14 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResult:
     training = config.training
-    started = time.perf_counter()
     compiled = compiled_network(config.network)
     info = folder.info()
     if info.get("network_hash") not in {None, compiled.content_hash()}:
         raise RunError(f"{folder.path}: the network '{config.network.name}' has changed since the run started")
-    checkpoint_folder = folder.path / "checkpoint"
     # A run that was killed before its first checkpoint starts over, in the same folder.
-    resumed = resumed and checkpoint.exists(checkpoint_folder)
+    resumed = resumed and checkpoint.exists(folder.path / "checkpoint")
     if resumed and info.get("status") == "finished" and info.get("timesteps", 0) >= training.steps:
         raise RunError(f"{folder.path} has finished its {training.steps:,} steps; add some with extend=<steps>")
-    earlier = info.get("durations_s", {}) if resumed else {}
     seeds = {
         "training": world_seed(Purpose.TRAINING, training.seed),
         "tuning": world_seed(Purpose.TUNING, config.tuning.seed),
@@ -117,6 +115,21 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
         network=compiled.network.name,
         network_hash=compiled.content_hash(),
     )
+    try:
+        return _learn(config, folder, compiled, resumed=resumed)
+    except KeyboardInterrupt:
+        folder.update(status="interrupted")
+        raise
+    except BaseException:
+        folder.update(status="failed")
+        raise
+
+
+def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *, resumed: bool) -> TrainResult:
+    training, seeds = config.training, folder.info()["seeds"]
+    earlier = folder.info().get("durations_s", {}) if resumed else {}
+    checkpoint_folder = folder.path / "checkpoint"
+    started = time.perf_counter()
     torch.set_num_threads(training.threads)
     tuned_file = folder.path / "baselines.json"
     if tuned_file.is_file():
@@ -166,9 +179,6 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
         )
     except KeyboardInterrupt:  # a second Ctrl-C: the model of this moment, the checkpoint of the last safe point
         stopper.requested = True
-    except BaseException:
-        folder.update(status="failed")
-        raise
     finally:
         _uninstall(previous)
     status = "interrupted" if stopper.requested and model.num_timesteps < training.steps else "finished"

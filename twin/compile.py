@@ -95,6 +95,10 @@ class CompiledNetwork:
     stock_names, arc_names, resource_names, demand_names
         One name per index: ``site/product``, ``origin->destination:mode:product`` (a recipe:
         ``site:make:recipe``), the resource's and the demand's key.
+    arc_ends
+        Per arc, the places where it begins (a supplier or a site) and ends (a site); equal for a recipe.
+    arc_units, stock_units
+        Units of the products.
     lead_tables
         Per arc, the cumulative probability of a lead time of 0, 1, 2, ... periods.
     lead_mean, lead_variance
@@ -117,6 +121,7 @@ class CompiledNetwork:
     arc_names: tuple[str, ...]
     resource_names: tuple[str, ...]
     demand_names: tuple[str, ...]
+    arc_ends: tuple[tuple[str, str], ...]
     arc_units: tuple[str, ...]
     stock_units: tuple[str, ...]
     lead_tables: tuple[FloatArray, ...]
@@ -280,6 +285,7 @@ def compile_network(network: Network) -> CompiledNetwork:
         arc_names=tuple(arc.name for arc in arcs),
         resource_names=tuple(network.resources),
         demand_names=tuple(network.demands),
+        arc_ends=tuple((arc.origin, points[arc.destination][0]) for arc in arcs),
         arc_units=tuple(network.products[arc.product].unit for arc in arcs),
         stock_units=tuple(network.products[product].unit for _, product in points),
         lead_tables=tuple(tables),

@@ -13,7 +13,7 @@ from twin.economics import COST_TERMS, N_TERMS
 from twin.errors import ActionError
 from twin.network import Network
 from twin.state import TwinState, empty_state
-from twin.tape import Draws, Tape
+from twin.tape import DrawAhead, Draws, Tape
 
 __all__ = ["RolloutResult", "Twin"]
 
@@ -69,6 +69,7 @@ class Twin:
     def __init__(self, network: Network | CompiledNetwork, *, replicas: int = 1, seed: int = 0) -> None:
         self.compiled = compile_network(network) if isinstance(network, Network) else network
         self.tape = Tape(self.compiled)
+        self._ahead = DrawAhead(self.tape)
         self.state = self.initial_state(np.full(replicas, seed, dtype=np.uint64), np.arange(replicas, dtype=np.uint32))
         self._costs = np.zeros((N_TERMS, replicas))
 
@@ -128,7 +129,7 @@ class Twin:
             arc = self.compiled.arc_names[int(np.argwhere(~np.isfinite(orders))[0, 0])]
             raise ActionError(f"the order on '{arc}' is not a finite number")
         state = self.state
-        draws = self.tape.block(state, 1)
+        draws = self._ahead.next(state)
         kernel.step(
             self.compiled.topology,
             state.arrays,
@@ -157,6 +158,7 @@ class Twin:
         """A twin of the same network at another state (of any number of replicas); the state is not copied."""
         other = object.__new__(Twin)
         other.compiled, other.tape, other.state = self.compiled, self.tape, state
+        other._ahead = DrawAhead(self.tape)
         other._costs = np.zeros((N_TERMS, state.replicas))
         return other
 

@@ -94,6 +94,19 @@ class TwinState:
             self.head,
         )
 
+    def clocks(self, index: NDArray[np.int64]) -> TwinState:
+        """Where replicas ``index`` stand on their paths; the arrays are left out."""
+        nothing = StateArrays(*(array[:, :0] for array in self.arrays))
+        return TwinState(
+            self.compiled,
+            nothing,
+            self.seed[index],
+            self.replica[index],
+            self.episode[index],
+            self.period[index],
+            self.head,
+        )
+
     def logical_pipeline(self) -> FloatArray:
         """Pipeline with each arc's slots in order of arrival. Shape (P, B)."""
         return np.asarray(self.arrays.pipeline[self.slot_order()])

@@ -19,7 +19,7 @@ from twin.compile import RECEIVE_DEMAND_ORDER, CompiledNetwork
 from twin.distributions import Distribution, Empirical, Fixed, IntegerDistribution
 from twin.state import TwinState
 
-__all__ = ["AVAILABILITY", "DEMAND", "LEAD_TIME", "Draws", "Tape", "philox", "uniforms"]
+__all__ = ["AVAILABILITY", "DEMAND", "LEAD_TIME", "DrawAhead", "Draws", "Tape", "philox", "uniforms"]
 
 FloatArray = NDArray[np.float64]
 
@@ -161,7 +161,8 @@ class Tape:
 
     def __init__(self, compiled: CompiledNetwork) -> None:
         self.compiled = compiled
-        self._offset = 1 if compiled.topology.phase_order == RECEIVE_DEMAND_ORDER else 0
+        #: Whether a step's demand is that of its own period (0) or, where demand comes before orders, the next (1).
+        self.demand_offset = 1 if compiled.topology.phase_order == RECEIVE_DEMAND_ORDER else 0
         seasons = compiled.demand_distributions
         self._demands = _indices(not all(isinstance(s, Fixed) for s in entry) for entry in seasons)
         self._demand_tables = _tables(
@@ -186,19 +187,15 @@ class Tape:
         return out
 
     def _compute(self, out: FloatArray, state: TwinState, offset: int, d: int) -> None:
-        """Quantiles of the seasons that have no table, in place. ``out`` has shape (T, B)."""
+        """Quantiles of a stream that has no table, in place. ``out`` has shape (T, B)."""
         seasons = self.compiled.demand_distributions[d]
+        first = seasons[0]
+        # Seasons of such a law differ by a factor only, so one call serves all of them.
+        fixed = isinstance(first, Fixed)
+        out[...] = 1.0 if fixed else first.quantile(out)
+        scale = np.array([season.mean_value / (1.0 if fixed else first.mean_value) for season in seasons])
         calendar = state.period[None, :] + offset + np.arange(out.shape[0])[:, None]
-        season = self.compiled.season(d, calendar)
-        for index, distribution in enumerate(seasons):
-            if isinstance(distribution, Fixed):
-                out[season == index] = distribution.value
-            elif not _is_tabulated(distribution):
-                if len(seasons) == 1:
-                    out[...] = distribution.quantile(out)
-                else:
-                    chosen = season == index
-                    out[chosen] = distribution.quantile(out[chosen])
+        out *= scale[self.compiled.season(d, calendar)]
 
     def block(self, state: TwinState, periods: int) -> Draws:
         """All draws that ``periods`` steps from ``state`` need.
@@ -214,17 +211,27 @@ class Tape:
         -------
         Draws
         """
+        demand = self.demand(state, periods, offset=self.demand_offset)
+        return Draws(demand, self.lead_time(state, periods), self.availability(state, periods))
+
+    def lead_time(self, state: TwinState, periods: int) -> NDArray[np.int32]:
+        """Lead times of what ships in ``periods`` periods, shape (T, A, B); arcs with a fixed one are not filled."""
         compiled, replicas = self.compiled, state.replicas
-        demand = self.demand(state, periods, offset=self._offset)
         lead = np.empty((periods, compiled.n_arcs, replicas), dtype=np.int32)
-        clock = (state.seed, state.replica, state.episode, state.period)
         if len(self._arcs):
             uniform = np.empty((periods, compiled.n_arcs, replicas))
+            clock = (state.seed, state.replica, state.episode, state.period)
             _fill_uniform(uniform, *clock, 0, LEAD_TIME, self._arcs)
             _look_up(lead, uniform, state.period, 0, self._arcs, self._lead_tables)
-        availability = np.empty((periods, compiled.n_resources, replicas))
+        return lead
+
+    def availability(self, state: TwinState, periods: int) -> FloatArray:
+        """Availability after each of ``periods`` periods, shape (T, R, B); it goes on from the state's."""
+        compiled = self.compiled
+        availability = np.empty((periods, compiled.n_resources, state.replicas))
         if compiled.n_resources:
             if len(self._resources):
+                clock = (state.seed, state.replica, state.episode, state.period)
                 _fill_uniform(availability, *clock, 1, AVAILABILITY, self._resources)
             _markov(
                 availability,
@@ -233,7 +240,50 @@ class Tape:
                 compiled.resource_recovery,
                 compiled.resource_share_when_down,
             )
-        return Draws(demand, lead, availability)
+        return availability
+
+
+class DrawAhead:
+    """The draws of one period at a time, made several periods ahead where that is possible.
+
+    Demand and lead times depend on nothing but where a replica stands on its path, so they are drawn in blocks and
+    kept; a replica that has moved elsewhere (an episode began) gets its columns drawn anew. Availability goes on from
+    the state, which a scenario may have changed, and is drawn period by period.
+    """
+
+    #: Periods drawn at a time.
+    PERIODS = 16
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._place: NDArray[np.int64] | None = None  # (4, B): where each replica stood at the block's start
+        self._at = 0
+
+    def next(self, state: TwinState) -> Draws:
+        """The draws of the period that ``state`` is in, with a time axis of length 1."""
+        place = np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period - self._at])
+        if self._place is None or self._at == self.PERIODS or self._place.shape != place.shape:
+            self._draw(state)
+        elif not np.array_equal(place, self._place):
+            self._redraw(state, np.flatnonzero((place != self._place).any(axis=0)))
+        t = self._at
+        self._at += 1
+        return Draws(self._demand[t : t + 1], self._lead[t : t + 1], self._tape.availability(state, 1))
+
+    def _draw(self, state: TwinState) -> None:
+        self._at = 0
+        self._demand = self._tape.demand(state, self.PERIODS, offset=self._tape.demand_offset)
+        self._lead = self._tape.lead_time(state, self.PERIODS)
+        self._place = np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period])
+
+    def _redraw(self, state: TwinState, moved: NDArray[np.int64]) -> None:
+        if self._place is None or 4 * len(moved) > state.replicas:
+            self._draw(state)
+            return
+        part, left = state.clocks(moved), self.PERIODS - self._at
+        self._demand[self._at :, :, moved] = self._tape.demand(part, left, offset=self._tape.demand_offset)
+        self._lead[self._at :, :, moved] = self._tape.lead_time(part, left)
+        self._place[:, moved] = np.stack([part.seed.view(np.int64), part.replica, part.episode, part.period - self._at])
 
 
 def uniforms(

@@ -102,18 +102,20 @@ class Validation(BaseCallback):
         )
         cost = float(result.cost.mean())
         self.history.append((self.num_timesteps, -result.cost))
-        self.logger.record("eval/cost", cost)
-        self.logger.record("eval/fill_rate", result.fill_rate)
-        self.logger.record("eval/mean_reward", -cost)
         save_model(self.folder / "last", self.model)
         if cost < self.best_cost:
             self.best_cost = cost
             save_model(self.folder / "best", self.model)
         self._write_history()
-        # Written at once: with the next rollout's row it would stand at a later moment than it was measured.
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(self.num_timesteps)
+        self._write_log({"eval/cost": cost, "eval/fill_rate": result.fill_rate, "eval/mean_reward": -cost})
         return result
+
+    def _write_log(self, values: dict[str, float]) -> None:
+        """Write at once and alone: in the next rollout's row it would stand at a later moment than it was measured."""
+        now = {"time/total_timesteps": self.num_timesteps}
+        excluded: dict[str, tuple[str, ...]] = {**dict.fromkeys(values, ()), "time/total_timesteps": ("tensorboard",)}
+        for output in self.logger.output_formats:
+            output.write({**values, **now}, excluded, self.num_timesteps)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

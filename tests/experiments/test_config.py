@@ -31,7 +31,7 @@ GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"exper
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 
 PPO = {
-    "n_steps": 128,
+    "n_steps": 64,
     "batch_size": 1024,
     "n_epochs": 4,
     "learning_rate": 1e-3,
@@ -110,7 +110,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "accrual": TrainingConfig(accrual=True),
         "long": TrainingConfig(
             steps=4_000_000,
-            replicas=128,
+            replicas=256,
             accrual=True,
             evaluate_every=200_000,
             checkpoint_every=200_000,
@@ -215,7 +215,7 @@ def test_a_stored_configuration_is_the_same_again(name: str) -> None:
         ("agent=dqn", ["agent.algorithm", "'dqn' cannot act in a Box", "allowed: Discrete"]),
         ("+agent.parameters.learning_rat=1", ["agent.parameters", "'learning_rat'", "did you mean 'learning_rate'"]),
         ("+agent.parameters.seed=1", ["agent.parameters", "'seed' is not a parameter of ppo"]),
-        ("agent.parameters.batch_size=1000", ["agent.parameters.batch_size", "1000", "128 x 64 = 8192"]),
+        ("agent.parameters.batch_size=1000", ["agent.parameters.batch_size", "1000", "64 x 128 = 8192"]),
         ("network=file", ["network.name"]),
     ],
 )
@@ -251,4 +251,4 @@ def test_all_problems_of_one_kind_come_at_once() -> None:
 def test_the_batch_rule_knows_the_whole_rollout() -> None:
     """A batch equal to the rollout, or dividing it, passes."""
     assert composed("agent.parameters.n_steps=16").agent.parameters["batch_size"] == 1024
-    assert composed("agent.parameters.batch_size=512").training.replicas == 64
+    assert composed("agent.parameters.batch_size=512").training.replicas == 128

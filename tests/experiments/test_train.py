@@ -148,7 +148,7 @@ def test_a_finished_folder_is_complete(finished: TrainResult) -> None:
         assert load_run(folder, model=part).model.num_timesteps <= 2048
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
     assert (folder / "checkpoint" / "progress.json").is_file()
-    assert counters(folder) == [0, 1024, 2048]
+    assert counters(folder) == [0, 512, 1024, 1536, 2048]
     columns = set().union(*(row.keys() for row in rows(folder)))
     assert {"eval/cost", "eval/fill_rate", "train/loss", "train/explained_variance", "time/fps"} <= columns
 
@@ -290,6 +290,23 @@ def test_a_run_killed_before_training_starts_over(
     (folder,) = tmp_path.glob("run/*")
     result = resume(folder)
     assert (result.status, result.timesteps) == ("finished", 1024)
+
+
+def test_an_interrupt_while_tuning_is_recorded(
+    tmp_path: Path, fast: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before there is a model leaves status interrupted, and resume= trains from the beginning."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "tune_all", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(fast(tmp_path, *TINY))
+    (folder,) = tmp_path.glob("run/*")
+    assert RunFolder(folder).info()["status"] == "interrupted"
+    assert resume(folder).status == "finished"
 
 
 @pytest.mark.parametrize("rollout", [4, 5])

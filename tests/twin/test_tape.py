@@ -11,7 +11,7 @@ from scipy import stats
 from twin import library
 from twin.engine import Twin
 from twin.network import Network
-from twin.tape import AVAILABILITY, DEMAND, LEAD_TIME, philox, uniforms
+from twin.tape import AVAILABILITY, DEMAND, LEAD_TIME, DrawAhead, philox, uniforms
 
 ONES = 0xFFFFFFFF
 
@@ -266,3 +266,21 @@ def test_draws_do_not_depend_on_the_number_of_replicas(law):
     for replicas in (1, 2, 3, 5, 8, 13, 512):
         np.testing.assert_array_equal(draws(net, 9, replicas).demand, big[:, :, :replicas])
         np.testing.assert_array_equal(draws(net, 1, replicas).demand, big[:1, :, :replicas])
+
+
+@pytest.mark.parametrize("network", ["five_site_distribution", "essential_medicines"])
+def test_draws_made_ahead_are_those_of_the_moment(network):
+    """Whatever happens to the replicas' clocks, drawing ahead gives the numbers that drawing one period would."""
+    twin = Twin(library.load(network), replicas=7, seed=11)
+    state, ahead, moves = twin.state, DrawAhead(twin.tape), np.random.default_rng(5)
+    stochastic = twin.compiled.topology.arc_fixed_lead < 0
+    for _ in range(60):
+        drawn, fresh = ahead.next(state), twin.tape.block(state, 1)
+        np.testing.assert_array_equal(drawn.demand, fresh.demand)
+        np.testing.assert_array_equal(drawn.lead_time[:, stochastic], fresh.lead_time[:, stochastic])
+        np.testing.assert_array_equal(drawn.availability, fresh.availability)
+        state.arrays.availability[...] = fresh.availability[0]
+        state.period += 1
+        moved = moves.random(7) < 0.1
+        state.episode[moved] += np.uint32(1)
+        state.period[moved] = moves.integers(0, 9, moved.sum())

@@ -15,6 +15,7 @@ from experiments.config import EvaluateConfig, EvaluationConfig
 from experiments.loading import load_run
 from experiments.problems import baseline_problem, compiled_network, save_tuned, tune_all
 from experiments.results import Comparison, compare
+from experiments.runs import RunFolder
 from twin.errors import ConfigError
 from twin.seeds import Purpose, world_seed
 
@@ -28,7 +29,8 @@ Compare policies on seeds that neither training nor tuning used.
   python -m experiments.evaluate policy=constant network=lost_sales_zipkin2008 network.parameters.penalty=9
 
 A run is compared with the best constant order and the best base-stock policy, both tuned by simulation on seeds of
-their own. The table goes to the screen and, as JSON, CSV and text, into the run folder (or `output=`).
+their own. The table goes to the screen and, as JSON, CSV and text, into the run folder, `output=`, or a new
+folder below runs/.
 """
 
 
@@ -82,7 +84,13 @@ def _measure(name: str, policy: Policy, task: Task, config: EvaluationConfig) ->
 
 
 def _command(config: EvaluateConfig) -> None:
+    if config.run is None and config.policy is not None and config.output is None:
+        baseline(config.policy)  # a policy that does not exist leaves no folder behind
+        compiled_network(config.network)
+        folder = RunFolder.create("runs", f"evaluate_{config.policy}").path
+        config = config.model_copy(update={"output": str(folder)})
     say(evaluate(config).table())
+    say(f"written to: {config.output or config.run}")
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from agents.baselines.tuning import TunedPolicy
 from agents.evaluation import Measurement, measure
 from agents.policy import Policy
 from agents.registry import BASELINES, baseline
@@ -16,6 +18,7 @@ from experiments.loading import load_run
 from experiments.problems import baseline_problem, compiled_network, save_tuned, tune_all
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
+from twin.compile import CompiledNetwork
 from twin.errors import ConfigError
 from twin.seeds import Purpose, world_seed
 
@@ -34,14 +37,38 @@ folder below runs/.
 """
 
 
+@dataclass(frozen=True)
+class _Evaluated:
+    """A comparison, and the policies tuned for it (None where a run has stored them)."""
+
+    comparison: Comparison
+    compiled: CompiledNetwork
+    tuned: dict[str, TunedPolicy] | None
+
+    def save(self, folder: Path) -> None:
+        """Write the table and the tuned policies."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.comparison.save(folder)
+        if self.tuned is not None:
+            save_tuned(folder / "baselines.json", self.tuned, self.compiled)
+
+
 def evaluate(config: EvaluateConfig) -> Comparison:
-    """Run the comparison a configuration asks for.
+    """Run the comparison a configuration asks for; written into ``output`` or the run folder where one is given.
 
     Raises
     ------
     ConfigError
         When neither a run nor a policy is given, or both.
     """
+    evaluated = _evaluate(config)
+    folder = config.output or config.run
+    if folder is not None:
+        evaluated.save(Path(folder))
+    return evaluated.comparison
+
+
+def _evaluate(config: EvaluateConfig) -> _Evaluated:
     if (config.run is None) == (config.policy is None):
         raise ConfigError("give either run=<run folder> or policy=<" + "|".join(BASELINES) + ">")
     problems: dict[str, tuple[Policy, Task]] = {}
@@ -49,24 +76,17 @@ def evaluate(config: EvaluateConfig) -> Comparison:
         run = load_run(config.run, model=config.model)
         compiled, env, tuned = run.compiled, run.config.env, run.tuned
         problems[run.config.agent.algorithm] = (run.policy, run.task)
-        output: Path | None = run.folder.path if config.output is None else Path(config.output)
     else:
         baseline(str(config.policy))
         compiled, env = compiled_network(config.network), config.env
         tuned = tune_all(compiled, config.tuning)
-        output = None if config.output is None else Path(config.output)
         # The policy that was asked for comes first; the others are what it is compared with.
         tuned = {name: tuned[name] for name in sorted(tuned, key=lambda name: name != config.policy)}
     for name, entry in tuned.items():
         problems[name] = baseline_problem(compiled, env, entry)
     measurements = {name: _measure(name, policy, task, config.evaluation) for name, (policy, task) in problems.items()}
     comparison = compare(compiled.network, config.evaluation, measurements, tuple(tuned))
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        comparison.save(output)
-        if config.run is None:
-            save_tuned(output / "baselines.json", tuned, compiled)
-    return comparison
+    return _Evaluated(comparison, compiled, tuned if config.run is None else None)
 
 
 def _measure(name: str, policy: Policy, task: Task, config: EvaluationConfig) -> Measurement:
@@ -84,13 +104,11 @@ def _measure(name: str, policy: Policy, task: Task, config: EvaluationConfig) ->
 
 
 def _command(config: EvaluateConfig) -> None:
-    if config.run is None and config.policy is not None and config.output is None:
-        baseline(config.policy)  # a policy that does not exist leaves no folder behind
-        compiled_network(config.network)
-        folder = RunFolder.create("runs", f"evaluate_{config.policy}").path
-        config = config.model_copy(update={"output": str(folder)})
-    say(evaluate(config).table())
-    say(f"written to: {config.output or config.run}")
+    evaluated = _evaluate(config)
+    folder = config.output or config.run or RunFolder.create("runs", f"evaluate_{config.policy}").path
+    evaluated.save(Path(folder))
+    say(evaluated.comparison.table())
+    say(f"written to: {folder}")
 
 
 def main() -> None:

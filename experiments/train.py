@@ -126,8 +126,8 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
 
 
 def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *, resumed: bool) -> TrainResult:
-    training, seeds = config.training, folder.info()["seeds"]
-    earlier = folder.info().get("durations_s", {}) if resumed else {}
+    training, info = config.training, folder.info()
+    seeds, earlier = info["seeds"], info.get("durations_s", {}) if resumed else {}
     checkpoint_folder = folder.path / "checkpoint"
     started = time.perf_counter()
     torch.set_num_threads(training.threads)

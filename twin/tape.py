@@ -261,7 +261,7 @@ class DrawAhead:
 
     def next(self, state: TwinState) -> Draws:
         """The draws of the period that ``state`` is in, with a time axis of length 1."""
-        place = np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period - self._at])
+        place = _places(state, self._at)
         if self._place is None or self._at == self.PERIODS or self._place.shape != place.shape:
             self._draw(state)
         elif not np.array_equal(place, self._place):
@@ -274,7 +274,7 @@ class DrawAhead:
         self._at = 0
         self._demand = self._tape.demand(state, self.PERIODS, offset=self._tape.demand_offset)
         self._lead = self._tape.lead_time(state, self.PERIODS)
-        self._place = np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period])
+        self._place = _places(state, 0)
 
     def _redraw(self, state: TwinState, moved: NDArray[np.int64]) -> None:
         if self._place is None or 4 * len(moved) > state.replicas:
@@ -283,7 +283,12 @@ class DrawAhead:
         part, left = state.clocks(moved), self.PERIODS - self._at
         self._demand[self._at :, :, moved] = self._tape.demand(part, left, offset=self._tape.demand_offset)
         self._lead[self._at :, :, moved] = self._tape.lead_time(part, left)
-        self._place[:, moved] = np.stack([part.seed.view(np.int64), part.replica, part.episode, part.period - self._at])
+        self._place[:, moved] = _places(part, self._at)
+
+
+def _places(state: TwinState, ago: int) -> NDArray[np.int64]:
+    """Where each replica stood on its path ``ago`` periods ago, shape (4, B)."""
+    return np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period - ago])
 
 
 def uniforms(

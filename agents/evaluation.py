@@ -25,9 +25,9 @@ class Measurement:
     Attributes
     ----------
     cost
-        (n,) mean cost per period of each path, money.
+        (n,) mean cost per period of each path, money; a finite problem's terminal value counts against it.
     terms
-        (10, n) its cost terms.
+        (11, n) its cost terms.
     asked, served
         (n,) units per period asked for, and met at once.
     """
@@ -70,17 +70,18 @@ def measure(
     slots = np.arange(paths, dtype=np.uint32)
     observation = batch.reset(np.full(paths, seed, dtype=np.uint64), slots, np.zeros_like(slots))
     terms = np.zeros((len(batch.twin.cost_names()), paths))
-    asked, served = np.zeros(paths), np.zeros(paths)
+    asked, served, worth = np.zeros(paths), np.zeros(paths), np.zeros(paths)
     state, start = None, np.ones(paths, dtype=np.bool_)
     for t in range(skipped + counted):
         action, state = policy.predict(observation, state, start, deterministic=True)
         start = np.zeros(paths, dtype=np.bool_)
         result = batch.step(action)
         observation = result.observation
+        worth += result.terminal_value
         if t >= skipped:
             terms += result.costs
             asked += batch.twin.state.arrays.demand.sum(axis=0)
             served += batch.twin.state.arrays.served.sum(axis=0)
         if progress is not None:
             progress(1)
-    return Measurement(terms.sum(axis=0) / counted, terms / counted, asked / counted, served / counted)
+    return Measurement((terms.sum(axis=0) - worth) / counted, terms / counted, asked / counted, served / counted)

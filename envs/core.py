@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.task import Task
+from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 
@@ -31,9 +32,11 @@ class StepResult:
     ended
         (B,) True where the horizon is reached.
     costs
-        (10, B) cost terms of the period.
+        (11, B) cost terms of the period.
     orders
         (A, B) units that were ordered.
+    terminal_value
+        (B,) money that the stock is worth where a finite horizon has ended, else 0; part of the reward.
     """
 
     observation: NDArray[np.float32]
@@ -41,6 +44,7 @@ class StepResult:
     ended: NDArray[np.bool_]
     costs: FloatArray
     orders: FloatArray
+    terminal_value: FloatArray
 
 
 class Batch:
@@ -114,7 +118,11 @@ class Batch:
         costs = self.twin.step(orders)
         self.elapsed += 1
         ended = self.elapsed >= self.task.horizon
-        return StepResult(self.observe(), self.task.reward(costs), ended, costs, orders)
+        reward, terminal = self.task.reward(costs), np.zeros(self.replicas)
+        if self.task.finite and ended.any():
+            terminal = np.where(ended, terminal_value(self.twin.state), 0.0)
+            reward = reward + terminal
+        return StepResult(self.observe(), reward, ended, costs, orders, terminal)
 
 
 class TwinEnv(gym.Env[NDArray[np.float32], Any]):
@@ -178,6 +186,8 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
             "demand": arrays.demand[:, 0].copy(),
             "served": arrays.served[:, 0].copy(),
         }
+        if ended and self.task.finite:
+            info["terminal_value"] = float(result.terminal_value[0])
         finite = self.task.finite
         return result.observation[0], float(result.reward[0]), ended and finite, ended and not finite, info
 

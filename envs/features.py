@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from twin.compile import CompiledNetwork
+    from twin.demand import Demand
     from twin.engine import Twin
 
 __all__ = ["Field", "Observation", "inventory_observation", "spec_hash"]
@@ -200,6 +201,27 @@ def inventory_observation(compiled: CompiledNetwork, *, finite: bool, horizon: i
             partial(_read_array, "demand"),
         )
     )
+    perishable = np.flatnonzero(top.stock_life)
+    if len(perishable):
+        blocks.append(_life_block(compiled, perishable, stock_high))
+    # What is known of coming demand, where it is more than a mean and a season.
+    told = np.array([d for d, entry in enumerate(network.demands.values()) if _is_told(entry)], dtype=np.int64)
+    if len(told):
+        blocks.append(
+            (
+                [
+                    Field(
+                        f"expected[{compiled.demand_names[d]}]",
+                        demand_units[d],
+                        0.0,
+                        _round(_most_expected(compiled, int(d), demand_high[d])),
+                        "Units expected in the period that the decision is for: forecast, or mean x trend x events.",
+                    )
+                    for d in told
+                ],
+                partial(_read_expected, told),
+            )
+        )
     limited = np.flatnonzero(compiled.resource_share_when_down < 1.0)
     if len(limited):
         blocks.append(
@@ -267,6 +289,32 @@ def _arrival_block(
     return fields, partial(_read_arrivals, edges, keep)
 
 
+def _life_block(
+    compiled: CompiledNetwork, perishable: NDArray[np.int64], stock_high: FloatArray
+) -> tuple[list[Field], _Reader]:
+    """Per perishable stock point, units by remaining life."""
+    top = compiled.topology
+    fields, rows = [], []
+    for i in perishable:
+        layers = np.arange(top.layer_ptr[i], top.layer_ptr[i + 1])
+        for life in range(1, int(top.stock_life[i]) + 1):
+            name = f"life[{compiled.stock_names[i]}:{life}]"
+            text = f"Units on hand that can be used in {life} more period(s)."
+            fields.append(Field(name, compiled.stock_units[i], 0.0, _round(stock_high[i]), text))
+            rows.append(layers[top.layer_life[layers] == life])
+    return fields, partial(_read_life, tuple(rows))
+
+
+def _is_told(demand: Demand) -> bool:
+    return demand.forecast is not None or demand.moves
+
+
+def _most_expected(compiled: CompiledNetwork, d: int, usual: float) -> float:
+    """Bound of an expected demand: the usual one of a demand, or the largest that a forecast names."""
+    forecast = compiled.network.demands[compiled.demand_names[d]].forecast
+    return usual if forecast is None else max(usual, *forecast.values)
+
+
 # Readers are module functions with their arguments bound, not closures: environments can be pickled.
 
 
@@ -278,6 +326,18 @@ def _read_rows(name: str, rows: NDArray[np.int64], view: View, out: FloatArray) 
     out[...] = getattr(view.twin.state.arrays, name)[rows]
 
 
+def _read_life(rows: tuple[NDArray[np.int64], ...], view: View, out: FloatArray) -> None:
+    layers = view.twin.state.arrays.layers
+    for k, members in enumerate(rows):
+        out[k] = layers[members].sum(axis=0)
+
+
+def _read_expected(streams: NDArray[np.int64], view: View, out: FloatArray) -> None:
+    twin = view.twin
+    for k, d in enumerate(streams):
+        out[k] = twin.compiled.expected_demand(int(d), twin.state.period + twin.tape.demand_offset)
+
+
 def _read_position(view: View, out: FloatArray) -> None:
     out[...] = view.position
 
@@ -287,12 +347,7 @@ def _read_periods_left(view: View, out: FloatArray) -> None:
 
 
 def _read_arrivals(edges: NDArray[np.int64], keep: NDArray[np.int64], view: View, out: FloatArray) -> None:
-    from twin.kernel import arrivals
-
-    state = view.twin.state
-    buffer = np.zeros((state.compiled.n_stocks * len(edges), state.replicas))
-    arrivals(state.compiled.topology, state.arrays, state.head, edges, buffer)
-    out[...] = buffer[keep]
+    out[...] = view.twin.arrivals(edges)[keep]
 
 
 def _read_season(cycle: int, view: View, out: FloatArray) -> None:

@@ -14,7 +14,6 @@ from envs.actions import NOTCHES, Codec, make_codec
 from envs.core import TwinEnv
 from envs.features import inventory_observation
 from envs.vector import TwinVectorEnv
-from twin import kernel
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
 from twin.errors import ActionError
@@ -67,12 +66,8 @@ class InventoryTask:
         return self.observation.read(twin, position, periods_left)
 
     def decode(self, action: NDArray[Any], twin: Twin, position: FloatArray) -> FloatArray:
-        targets = np.ascontiguousarray(self.codec.targets(action))
-        if not self.codec.up_to:
-            return targets
-        orders = np.empty_like(targets)
-        kernel.base_stock_orders(self.compiled.topology, position, targets, orders)
-        return orders
+        targets = self.codec.targets(action)
+        return twin.base_stock_orders(position, targets) if self.codec.up_to else targets
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         return None
@@ -102,12 +97,14 @@ class InventoryEnv(TwinEnv):
 
     ## Observation Space
     ``Box`` of float32 with a name, a unit and bounds for every entry (``env.unwrapped.task.fields``): stock on hand,
-    inventory position by arc, units in transit by arc and by how soon they arrive, customer backlog, last demand,
-    resource status, season, and the periods left where the horizon is finite. Values outside the bounds are clipped.
+    inventory position by arc, units in transit by arc and by how soon they arrive, perishable stock by remaining life,
+    customer backlog, last demand, the demand expected next where it follows a trend or has a forecast, resource
+    status, season, and the periods left where the horizon is finite. Values outside the bounds are clipped.
 
     ## Rewards
     Minus the sum of the cost terms of the period, which ``info["cost_terms"]`` holds by name, in the currency of the
-    network.
+    network. When a finite horizon ends, plus the terminal value of the stock (``terminal_value`` in the network file),
+    which is in ``info["terminal_value"]``.
 
     ## Starting State
     The network's initial stock, and pipelines filled by its initial flows.

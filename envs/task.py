@@ -58,5 +58,5 @@ class Task(Protocol):
         ...
 
     def reward(self, costs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rewards (B,) from the cost terms (10, B)."""
+        """Rewards (B,) from the cost terms (11, B)."""
         ...

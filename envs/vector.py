@@ -81,6 +81,9 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         if result.ended.any():
             infos["final_obs"] = observation.copy()
             infos["_final_obs"] = result.ended.copy()
+            if self.task.finite:
+                infos["terminal_value"] = result.terminal_value
+                infos["_terminal_value"] = result.ended.copy()
             observation = self.batch.restart(np.flatnonzero(result.ended))
         none = np.zeros_like(result.ended)
         terminated, truncated = (result.ended, none) if self.task.finite else (none, result.ended)

@@ -1,7 +1,11 @@
-"""Random valid networks and random orders for property tests."""
+"""Random valid networks and random orders for property tests.
+
+Every feature of a network file is drawn with a moderate probability: most networks have a few, some have none.
+"""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,7 @@ ANY_LEAD_TIME = st.one_of(
             {"distribution": "poisson", "mean": 0.8},
             {"distribution": "gamma", "mean": 1.5, "sd": 1.0},
             {"distribution": "empirical", "values": [0, 2, 4], "probabilities": [0.3, 0.3, 0.4]},
+            {"distribution": "recorded", "values": [2, 0, 1, 3, 0]},
         ]
     ),
 )
@@ -36,6 +41,7 @@ POSITIVE_LEAD_TIME = st.one_of(
         [
             {"distribution": "uniform_integer", "low": 1, "high": 3},
             {"distribution": "empirical", "values": [1, 3], "probabilities": [0.5, 0.5]},
+            {"distribution": "recorded", "values": [3, 1, 1]},
         ]
     ),
 )
@@ -45,6 +51,7 @@ WHOLE_DEMAND = st.sampled_from(
         {"distribution": "poisson", "mean": 4.0},
         {"distribution": "geometric", "mean": 2.0},
         {"distribution": "negative_binomial", "mean": 4.0, "sd": 3.0},
+        {"distribution": "recorded", "values": [4, 0, 7, 1, 5]},
     ]
 )
 ANY_DEMAND = st.one_of(
@@ -62,9 +69,76 @@ ANY_DEMAND = st.one_of(
                 "probability": 0.4,
                 "size": {"distribution": "gamma", "mean": 8.0, "sd": 4.0},
             },
+            {"distribution": "recorded", "values": [2.5, 0, 6.25]},
         ]
     ),
 )
+TREND = st.sampled_from(
+    [
+        {"per_period": 0.05},
+        {"per_period": -0.2},
+        {"per_period": 0.3, "periods": 3},
+        {"per_period": 0.1, "kind": "compound"},
+        {"per_period": -0.25, "kind": "compound", "periods": 5},
+    ]
+)
+SHOCKS = st.lists(
+    st.sampled_from(
+        [
+            {"start": 2, "periods": 3, "factor": 2.5},
+            {"start": 0, "periods": 1, "factor": 0.0},
+            {"start": 4, "periods": 20, "factor": 0.3},
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+)
+RANDOM_SHOCK = st.sampled_from(
+    [
+        {"probability": 0.2, "duration": 3, "factor": 2},
+        {"probability": 1.0, "duration": 2, "factor": 0.5},
+        {
+            "probability": 0.5,
+            "duration": {"distribution": "poisson", "mean": 2.0},
+            "factor": {"distribution": "uniform", "low": 0.0, "high": 3.0},
+        },
+    ]
+)
+GOODWILL = st.sampled_from([{"rate": 0.3}, {"rate": 1.0, "floor": 0.5}, {"rate": 0.1, "floor": 0.2}])
+#: What a random network may order: least, whole lots, most; always with an order above 0 that is feasible.
+ORDER_RULES = st.sampled_from(
+    [
+        {"minimum_order": 3.0},
+        {"minimum_order": 12.0, "maximum_order": 40.0},
+        {"lot_size": 2.0},
+        {"lot_size": 5.0, "minimum_order": 7.0},
+        {"lot_size": 4.0, "maximum_order": 15.0},
+        {"lot_size": 3.0, "minimum_order": 6.0, "maximum_order": 6.0},
+        {"maximum_order": 5.0},
+    ]
+)
+#: The same for products that come in fractions.
+FRACTIONAL_ORDER_RULES = st.sampled_from(
+    [{"lot_size": 0.5}, {"lot_size": 2.5, "minimum_order": 0.75}, {"minimum_order": 1.25, "maximum_order": 3.5}]
+)
+
+
+def rarely(draw: st.DrawFn, one_in: int) -> bool:
+    """True once in ``one_in`` times (and False in the simplest example)."""
+    return draw(st.integers(0, one_in - 1)) == one_in - 1
+
+
+@st.composite
+def products_of(draw: st.DrawFn) -> dict[str, Any]:
+    """One to three products, some in whole units, some perishable."""
+    out: dict[str, Any] = {}
+    for k in range(draw(st.integers(1, 3))):
+        out[f"p{k}"] = {"integer": draw(st.booleans())}
+        if rarely(draw, 3):
+            issue = draw(st.sampled_from(["first_in", "first_expired", "last_expired"]))
+            # where all units come fresh or live briefly the rules are one; long lives tell them apart
+            out[f"p{k}"] |= {"issue": issue, "shelf_life": draw(st.integers(1, 5) | st.just(5))}
+    return out
 
 
 @st.composite
@@ -72,21 +146,22 @@ def resources(draw: st.DrawFn) -> dict[str, Any]:
     """Zero to two resources, some of them unreliable, some closed."""
     out: dict[str, Any] = {}
     for index in range(draw(st.integers(0, 2))):
-        out[f"r{index}"] = {
-            "capacity": draw(st.sampled_from([0.0, 4.0, 9.5, 30.0])),
-            "cost_per_unit": draw(COST),
-            "rationing": draw(st.sampled_from(["proportional", "priority"])),
-        }
+        name, capacity = f"r{index}", draw(st.sampled_from([0.0, 4.0, 9.5, 30.0, None]))
+        out[name] = {"cost_per_unit": draw(COST), "rationing": draw(st.sampled_from(["proportional", "priority"]))}
         if draw(st.booleans()):
-            share = draw(st.sampled_from([0.0, 0.4]))
-            out[f"r{index}"]["availability"] = {"failure": 0.4, "recovery": 0.5, "share_when_down": share}
+            share = 0.0 if capacity is None else draw(st.sampled_from([0.0, 0.4]))
+            out[name]["availability"] = {"failure": 0.4, "recovery": 0.5, "share_when_down": share}
+        elif capacity is None and out[name]["cost_per_unit"] == 0.0:  # it would be nothing at all
+            capacity = 9.5
+        if capacity is not None:
+            out[name]["capacity"] = capacity
     return out
 
 
 @st.composite
 def network_data(draw: st.DrawFn) -> dict[str, Any]:
     """Plain data of a valid network; arcs that may take zero time only lead forward, so that none forms a cycle."""
-    products = {f"p{k}": {"integer": draw(st.booleans())} for k in range(draw(st.integers(1, 3)))}
+    products = draw(products_of())
     limited = draw(resources())
     uses = st.dictionaries(st.sampled_from(sorted(limited)), st.sampled_from([1.0, 0.5, 2.0]), max_size=2)
     uses = uses if limited else st.just({})
@@ -107,10 +182,32 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
                 for name in sorted(held)
             },
         }
+        for name, stock in sites[f"s{k}"]["stock"].items():
+            if "shelf_life" in products[name]:
+                stock["waste_cost"] = draw(COST)
+            if rarely(draw, 6):
+                stock["terminal_value"] = draw(COST)
     used_modes = 0
 
-    def arc_entry(lead_time: st.SearchStrategy[Any]) -> dict[str, Any]:
-        return {
+    def rules(entry: dict[str, Any], whole: bool, down: bool) -> dict[str, Any]:
+        """The entry with rules for its orders, its shipments and what it owes."""
+        if rarely(draw, 4):
+            entry |= draw(ORDER_RULES if whole else st.one_of(ORDER_RULES, FRACTIONAL_ORDER_RULES))
+        if rarely(draw, 5):
+            entry["order_delay"] = draw(st.integers(1, 3))
+        if rarely(draw, 3):
+            entry["crossing"] = False
+        if down and draw(st.booleans()):
+            entry["when_down"] = draw(st.sampled_from(["refused", "waits"]))
+        if entry["unfilled"] == "backordered" or entry.get("when_down") == "waits":
+            entry["backorder_cost"] = draw(COST)
+        return entry
+
+    def arc_entry(lead_time: st.SearchStrategy[Any], product: str, supplier: str | None = None) -> dict[str, Any]:
+        source = suppliers.get(supplier, {})
+        if "delay" in source:  # a recorded series is the whole truth: nothing is added to it
+            lead_time = lead_time.filter(lambda law: isinstance(law, int) or law["distribution"] != "recorded")
+        entry = {
             "lead_time": draw(lead_time),
             "transit_holding_cost": draw(COST),
             "fixed_cost": draw(COST),
@@ -120,12 +217,14 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
             "uses": draw(uses),
             "initial_flow": draw(st.sampled_from([0.0, 0.0, 2.0])),
         }
+        used = [*entry["uses"], *source.get("uses", ())]
+        return rules(entry, products[product]["integer"], any("availability" in limited[name] for name in used))
 
     def lane(origin: str, destination: str, product: str, lead_time: st.SearchStrategy[Any]) -> dict[str, Any]:
         nonlocal used_modes
         modes = {}
         for _ in range(draw(st.integers(1, 2))):
-            modes[f"m{used_modes}"] = arc_entry(lead_time) | {"freight_cost": draw(COST)}
+            modes[f"m{used_modes}"] = arc_entry(lead_time, product, origin) | {"freight_cost": draw(COST)}
             used_modes += 1
         if draw(st.integers(0, 5)) == 0:
             for mode in modes.values():
@@ -138,16 +237,21 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
         upstream = [s for s, p in points[:index] if p == product and s != site]
         parts = [p for s, p in points[:index] if s == site]
         kinds = ["supplier"] + ["site"] * 2 * bool(upstream) + ["recipe"] * 2 * (bool(parts) and len(recipes) < 2)
-        for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2)):
+        chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2))
+        if upstream and "shelf_life" in products[product] and draw(st.booleans()):
+            chosen = ["supplier", "site"]  # fresh units and older ones meet
+        for kind in chosen:
             if kind == "supplier":
                 lanes.append(lane(draw(st.sampled_from(sorted(suppliers))), site, product, ANY_LEAD_TIME))
             elif kind == "site":
                 lanes.append(lane(draw(st.sampled_from(upstream)), site, product, ANY_LEAD_TIME))
             elif len(recipes) < 2:
-                chosen = draw(st.lists(st.sampled_from(parts), min_size=1, max_size=2, unique=True))
-                inputs = {name: draw(st.sampled_from([1.0, 2.0, 0.5])) for name in chosen}
+                needed = draw(st.lists(st.sampled_from(parts), min_size=1, max_size=2, unique=True))
+                inputs = {name: draw(st.sampled_from([1.0, 2.0, 0.5])) for name in needed}
                 made = {"site": site, "product": product, "inputs": inputs, "unit_cost": draw(COST)}
-                recipes[f"make{len(recipes)}"] = made | arc_entry(ANY_LEAD_TIME)
+                if rarely(draw, 3):
+                    made["yield_share"] = draw(st.sampled_from([0.5, 0.8, 0.9]))
+                recipes[f"make{len(recipes)}"] = made | arc_entry(ANY_LEAD_TIME, product)
         if (site, product) not in {(x["to"], x["product"]) for x in lanes} and not any(
             (r["site"], r["product"]) == (site, product) for r in recipes.values()
         ):
@@ -166,12 +270,13 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
             "penalty": draw(COST),
             "price": draw(COST),
         }
-        fixed = isinstance(demands[f"d{index}"]["distribution"], int)
-        if draw(st.integers(0, 3)) == 0 and not (fixed and products[product]["integer"]):
+        may_scale = is_random(demands[f"d{index}"]) or not products[product]["integer"]
+        if draw(st.integers(0, 3)) == 0 and may_scale:
             demands[f"d{index}"]["seasonality"] = {
                 "factors": [0.5, 2.0, 1.0],
                 "periods_per_factor": draw(st.integers(1, 2)),
             }
+        move(draw, demands[f"d{index}"])
     return {
         "name": "random",
         "phases": list(draw(st.sampled_from(PHASE_ORDERS))),
@@ -183,7 +288,42 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
         "lanes": lanes,
         "recipes": recipes,
         "demands": demands,
+        "correlations": correlations(draw, demands),
     }
+
+
+def is_random(stream: dict[str, Any]) -> bool:
+    """Whether a stream's demand is drawn, neither fixed nor recorded."""
+    law = stream["distribution"]
+    return not isinstance(law, int) and law["distribution"] not in {"fixed", "recorded"}
+
+
+def move(draw: st.DrawFn, stream: dict[str, Any]) -> None:
+    """Give a stream, now and then, what moves its demand in time."""
+    if rarely(draw, 5):
+        stream["trend"] = draw(TREND)
+    if rarely(draw, 5):
+        stream["shocks"] = draw(SHOCKS)
+    if rarely(draw, 5):
+        stream["random_shock"] = draw(RANDOM_SHOCK)
+    if rarely(draw, 3):
+        stream["goodwill"] = draw(GOODWILL)
+    if is_random(stream) and rarely(draw, 4):
+        stream["autocorrelation"] = draw(st.sampled_from([-0.5, 0.4, 0.9]))
+    if not is_random(stream) and draw(st.booleans()):
+        law = stream["distribution"]
+        values = [4.0, 2.0, 3.0] if isinstance(law, int) else [value + 0.5 for value in law["values"]]
+        stream["forecast"] = {"values": values, "bias": -0.1, "error": 0.4}
+
+
+def correlations(draw: st.DrawFn, demands: dict[str, Any]) -> list[dict[str, Any]]:
+    """No, one or two correlations between streams whose demand is drawn; every choice is positive definite."""
+    random = sorted(name for name, stream in demands.items() if is_random(stream))
+    if len(random) < 2 or draw(st.booleans()):
+        return []
+    together = [{"streams": random, "value": draw(st.sampled_from([-0.4, 0.5, 0.9]))}]
+    chain = [{"streams": list(pair), "value": 0.6} for pair in itertools.pairwise(random)]
+    return draw(st.sampled_from([together, chain]))
 
 
 @st.composite

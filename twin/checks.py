@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-import networkx as nx
+import numpy as np
 
+from twin.demand import correlation_matrix
+from twin.distributions import Recorded
 from twin.errors import did_you_mean
 from twin.periods import period_table
 
 if TYPE_CHECKING:
-    from twin.network import Mode, Network, Recipe
+    from twin.network import ArcTerms, Network
 
 __all__ = ["structural_problems"]
+
+
+#: Distributions that nothing is drawn from.
+_PLAYED = ("fixed", "recorded")
 
 
 def structural_problems(network: Network) -> list[str]:
@@ -21,7 +29,10 @@ def structural_problems(network: Network) -> list[str]:
 
     References first: the checks of the flow only make sense once every name exists.
     """
-    problems = list(_references(network)) + list(_units(network)) + list(_duplicates(network))
+    problems = [*_references(network), *_units(network), *_duplicates(network)]
+    if problems:
+        return problems
+    problems = [*_orders(network), *_limits(network), *_perishables(network), *_demands(network)]
     if problems:
         return problems
     return list(_unreachable(network)) + list(_zero_lead_cycles(network))
@@ -105,7 +116,7 @@ def _units(network: Network) -> Iterator[str]:
             )
         if demand.seasonality is not None:
             lowest = min(demand.seasonality.factors)
-            if lowest <= 0.0 and demand.distribution.distribution != "fixed":
+            if lowest <= 0.0 and demand.distribution.distribution not in _PLAYED:
                 yield f"demands.{name}.seasonality.factors: a random demand needs factors above 0, received {lowest:g}"
     yield from _whole_units(network)
 
@@ -147,6 +158,116 @@ def _duplicates(network: Network) -> Iterator[str]:
             seen[key] = index
 
 
+def _arcs(network: Network) -> Iterator[tuple[str, ArcTerms, str, Mapping[str, float]]]:
+    """Key path, terms, product and resources of every arc."""
+    for index, lane in enumerate(network.lanes):
+        supplier = network.suppliers.get(lane.origin)
+        for name, mode in lane.modes.items():
+            uses = {**(supplier.uses if supplier else {}), **mode.uses}
+            yield f"lanes[{index}].modes.{name}", mode, lane.product, uses
+    for name, recipe in network.recipes.items():
+        yield f"recipes.{name}", recipe, recipe.product, recipe.uses
+
+
+def _orders(network: Network) -> Iterator[str]:
+    """Rules for orders that leave nothing to order, or that can never apply."""
+    for path, arc, product, uses in _arcs(network):
+        if network.products[product].integer and arc.lot_size is not None and arc.lot_size % 1:
+            yield f"{path}.lot_size: product '{product}' comes in whole units, received {arc.lot_size:g}"
+        lot = arc.lot_size or (1.0 if network.products[product].integer else 0.0)
+        if arc.maximum_order is not None:
+            smallest = _lots(arc.minimum_order, lot) if arc.minimum_order else lot
+            if arc.maximum_order < smallest * (1.0 - 1e-12):
+                yield (
+                    f"{path}.maximum_order: {arc.maximum_order:g} allows no order (allowed: at least "
+                    f"{smallest:g}, the smallest order in whole lots)"
+                )
+        downs = [name for name in uses if network.resources[name].availability is not None]
+        if arc.when_down is not None and not downs:
+            yield f"{path}.when_down: no resource that it uses is ever down (allowed: only with an availability)"
+        owes = arc.unfilled == "backordered" or (arc.when_down == "waits" and downs)
+        if arc.backorder_cost > 0.0 and not owes:
+            yield (
+                f"{path}.backorder_cost: nothing is ever owed here, received {arc.backorder_cost:g} "
+                "(allowed: only with unfilled: backordered or when_down: waits)"
+            )
+
+
+def _lots(amount: float, lot: float) -> float:
+    """The amount rounded up to whole lots; as it is where there is no lot."""
+    return -(-(amount / lot - 1e-9) // 1) * lot if lot else amount
+
+
+def _limits(network: Network) -> Iterator[str]:
+    """Resources that limit nothing, gates that never open, series that cannot be combined."""
+    for name, resource in network.resources.items():
+        place = f"resources.{name}"
+        if resource.capacity is None and resource.availability is None and resource.cost_per_unit == 0.0:
+            yield f"{place}: has no capacity, no availability and no cost, so it limits nothing"
+        if resource.capacity is None and resource.availability is not None and resource.availability.share_when_down:
+            yield f"{place}.availability.share_when_down: a share of no limit is no limit (allowed: 0, or a capacity)"
+    for name, site in network.sites.items():
+        if site.working_hours is not None and site.working_hours.open[-1][1] > site.working_hours.cycle:
+            last, cycle = site.working_hours.open[-1][1], site.working_hours.cycle
+            yield f"sites.{name}.working_hours.open: {last:g} lies beyond the cycle (allowed: at most {cycle:g})"
+        if site.docks is not None and site.docks.handling_time.distribution == "recorded":
+            yield f"sites.{name}.docks.handling_time: a recorded series has no period here (allowed: any other law)"
+    for name, supplier in network.suppliers.items():
+        if supplier.delay is not None and supplier.delay.time.distribution == "recorded":
+            yield f"suppliers.{name}.delay.time: a recorded series cannot be drawn from (allowed: any other law)"
+    for index, lane in enumerate(network.lanes):
+        late = lane.origin in network.suppliers and network.suppliers[lane.origin].delay is not None
+        for mode_name, mode in lane.modes.items():
+            if mode.lead_time.distribution == "recorded" and late:
+                place = f"lanes[{index}].modes.{mode_name}.lead_time"
+                yield f"{place}: recorded lead times already hold the lateness (supplier '{lane.origin}' has a delay)"
+
+
+def _perishables(network: Network) -> Iterator[str]:
+    for name, product in network.products.items():
+        if product.shelf_life is None and product.issue != "first_expired":
+            yield f"products.{name}.issue: needs a shelf_life, received {product.issue!r}"
+    for site_name, site in network.sites.items():
+        for name, stock in site.stock.items():
+            if stock.waste_cost > 0.0 and network.products[name].shelf_life is None:
+                place = f"sites.{site_name}.stock.{name}.waste_cost"
+                yield f"{place}: '{name}' never perishes, received {stock.waste_cost:g} (allowed: with a shelf_life)"
+
+
+def _demands(network: Network) -> Iterator[str]:
+    """Series, autocorrelation and correlations that do not fit the streams they are given for."""
+    for name, demand in network.demands.items():
+        law = demand.distribution
+        if demand.autocorrelation != 0.0 and law.distribution in _PLAYED:
+            yield f"demands.{name}.autocorrelation: '{law.distribution}' demand is not random (allowed: 0)"
+        if isinstance(law, Recorded) and demand.forecast is not None:
+            ours, theirs = len(law.values), len(demand.forecast.values)
+            if ours != theirs:
+                yield f"demands.{name}.forecast.values: {theirs} values for a series of {ours} (allowed: {ours})"
+    seen: dict[tuple[str, str], int] = {}
+    names: list[str] = []
+    for index, entry in enumerate(network.correlations):
+        place = f"correlations[{index}].streams"
+        for name in entry.streams:
+            if name not in network.demands:
+                yield _unknown(place, name, "demand stream", network.demands)
+            elif network.demands[name].distribution.distribution in _PLAYED:
+                law_name = network.demands[name].distribution.distribution
+                yield f"{place}: '{name}' has '{law_name}' demand, which is not random"
+            elif name not in names:
+                names.append(name)
+        for first, second in combinations(sorted(entry.streams), 2):
+            if (first, second) in seen:
+                yield f"{place}: '{first}' and '{second}' are also in correlations[{seen[first, second]}]"
+            seen[first, second] = index
+    smallest = np.linalg.eigvalsh(correlation_matrix(network.correlations, names))[:1]
+    if smallest.size and smallest[0] < 1e-9:
+        yield (
+            "correlations: the matrix of all of them is not positive definite, so no such streams exist "
+            f"(smallest eigenvalue {smallest[0]:.3g}; allowed: values nearer to 0)"
+        )
+
+
 def _unreachable(network: Network) -> Iterator[str]:
     """Stock points that no chain of arcs can ever fill from outside (initial stock does not last)."""
     reached: set[tuple[str, str]] = set()
@@ -166,22 +287,21 @@ def _unreachable(network: Network) -> Iterator[str]:
 
 def _zero_lead_cycles(network: Network) -> Iterator[str]:
     """A ring of arcs that may all take zero time would let stock move for ever inside one period."""
-    graph = nx.DiGraph()
+    feeds: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for lane in network.lanes:
         for mode in lane.modes.values():
             if lane.origin in network.sites and _may_be_zero(network, mode):
-                graph.add_edge((lane.origin, lane.product), (lane.destination, lane.product))
+                feeds.setdefault((lane.destination, lane.product), set()).add((lane.origin, lane.product))
     for recipe in network.recipes.values():
         if _may_be_zero(network, recipe):
-            for product in recipe.inputs:
-                graph.add_edge((recipe.site, product), (recipe.site, recipe.product))
+            made = feeds.setdefault((recipe.site, recipe.product), set())
+            made.update((recipe.site, product) for product in recipe.inputs)
     try:
-        cycle = nx.find_cycle(graph)
-    except nx.NetworkXNoCycle:
-        return
-    places = " -> ".join(f"{site}/{product}" for (site, product), _ in cycle)
-    yield f"lanes: {places} and back forms a cycle of zero lead time (allowed: at least one arc of 1 period or more)"
+        TopologicalSorter(feeds).prepare()
+    except CycleError as error:
+        places = " -> ".join(f"{site}/{product}" for site, product in error.args[1])
+        yield f"lanes: {places} forms a cycle of zero lead time (allowed: at least one arc of 1 period or more)"
 
 
-def _may_be_zero(network: Network, arc: Mode | Recipe) -> bool:
+def _may_be_zero(network: Network, arc: ArcTerms) -> bool:
     return bool(period_table(arc.lead_time, network.periods(arc.lead_time_unit))[0] > 0.0)

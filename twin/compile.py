@@ -9,77 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import NamedTuple
+from heapq import heappop, heappush
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.distributions import Distribution
-from twin.network import Delay, Mode, Network, Recipe
-from twin.periods import period_table
+from twin.distributions import Distribution, Recorded
+from twin.flows import nominal_flows, usual_shares
+from twin.layers import layer_tables
+from twin.network import ArcTerms, Delay, Network, Recipe
+from twin.periods import period_table, whole_periods
+from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, Topology
 
-__all__ = ["CompiledNetwork", "Topology", "compile_network"]
+__all__ = ["CompiledNetwork", "compile_network"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-#: Phase orders as numbers, for the kernel.
-RECEIVE_ORDER_DEMAND, ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER = 0, 1, 2
 _PHASES = {
     ("receive", "order", "demand"): RECEIVE_ORDER_DEMAND,
     ("order", "receive", "demand"): ORDER_RECEIVE_DEMAND,
     ("receive", "demand", "order"): RECEIVE_DEMAND_ORDER,
 }
-
-
-class Topology(NamedTuple):
-    """The arrays of a compiled network that the kernel reads. Sizes: I stock points, A arcs, R resources, D demands.
-
-    ``*_ptr`` arrays delimit ragged lists: the inputs of arc a are ``in_stock[in_ptr[a]:in_ptr[a + 1]]``.
-    ``arc_capacity`` is the most an arc can ship in a period, its resources included; ``arc_order_limit`` the most that
-    is worth ordering at once: the same where the rest would be cancelled, infinite where it would be backordered.
-    """
-
-    phase_order: int
-    # stock points (I,)
-    stock_holding: FloatArray
-    stock_by_priority: NDArray[np.bool_]
-    # arcs (A,)
-    arc_destination: IntArray
-    arc_level: IntArray
-    arc_capacity: FloatArray
-    arc_order_limit: FloatArray
-    arc_backorders: NDArray[np.bool_]
-    arc_integer: NDArray[np.bool_]
-    arc_unit_cost: FloatArray
-    arc_freight: FloatArray
-    arc_fixed: FloatArray
-    arc_transit_holding: FloatArray
-    arc_emission_cost: FloatArray
-    arc_window: IntArray
-    arc_fixed_lead: IntArray
-    pipe_ptr: IntArray
-    in_ptr: IntArray
-    in_stock: IntArray
-    in_coefficient: FloatArray
-    use_ptr: IntArray
-    use_resource: IntArray
-    use_coefficient: FloatArray
-    levels: int
-    # base-stock orders are decided downstream first, and arcs into one stock point nearest first
-    sequence: IntArray
-    group_ptr: IntArray
-    group_arc: IntArray
-    # resources (R,)
-    resource_capacity: FloatArray
-    resource_by_priority: NDArray[np.bool_]
-    resource_cost: FloatArray
-    # demands (D,)
-    demand_stock: IntArray
-    demand_backlogs: NDArray[np.bool_]
-    demand_penalty: FloatArray
-    demand_price: FloatArray
 
 
 @dataclass(frozen=True)
@@ -101,6 +52,8 @@ class CompiledNetwork:
         Units of the products.
     lead_tables
         Per arc, the cumulative probability of a lead time of 0, 1, 2, ... periods.
+    lead_series
+        Per arc, the recorded lead times in periods that are played in order; None where they are drawn.
     lead_mean, lead_variance
         Per arc, in periods, of those tables. Shape (A,).
     demand_distributions
@@ -125,6 +78,7 @@ class CompiledNetwork:
     arc_units: tuple[str, ...]
     stock_units: tuple[str, ...]
     lead_tables: tuple[FloatArray, ...]
+    lead_series: tuple[IntArray | None, ...]
     lead_mean: FloatArray
     lead_variance: FloatArray
     initial_on_hand: FloatArray
@@ -170,13 +124,25 @@ class CompiledNetwork:
         Two files that mean the same network share it. Order counts: it numbers stock points and arcs, and decides who
         is served first under priority rationing.
         """
-        text = json.dumps(self.network.model_dump(mode="json", by_alias=True), separators=(",", ":"))
+        text = json.dumps(self.network.to_dict(), separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def season(self, demand: int, period: IntArray) -> IntArray:
         """Index of the season of a demand stream in calendar periods ``period``."""
         seasons = len(self.demand_distributions[demand])
         return np.asarray((period // self.demand_periods_per_season[demand]) % seasons)
+
+    def expected_demand(self, demand: int, period: IntArray) -> FloatArray:
+        """What a planner expects of a stream in calendar periods ``period``: its forecast where the file has one.
+
+        Else the mean of the season times trend and known shocks; for a recorded series without a forecast its mean.
+        """
+        entry = self.network.demands[self.demand_names[demand]]
+        period = np.asarray(period)
+        if entry.forecast is not None:
+            return np.asarray(entry.forecast.values, dtype=np.float64)[period % len(entry.forecast.values)]
+        means = np.array([season.mean_value for season in self.demand_distributions[demand]])
+        return np.asarray(means[self.season(demand, period)] * entry.known_factor(period))
 
     @property
     def seasonal_cycle(self) -> int:
@@ -196,11 +162,17 @@ class _Arc:
     destination: int
     inputs: list[tuple[int, float]]
     uses: list[tuple[int, float]]
-    entry: Mode | Recipe
+    entry: ArcTerms
     price: float
     freight: float
     product: str
     delay: Delay | None
+    yield_share: float = 1.0
+
+    @property
+    def is_transport(self) -> bool:
+        """Whether the arc moves stock from one site to another."""
+        return bool(self.inputs) and not isinstance(self.entry, Recipe)
 
 
 def compile_network(network: Network) -> CompiledNetwork:
@@ -226,58 +198,112 @@ def compile_network(network: Network) -> CompiledNetwork:
 
     # A pipeline needs one slot per period of the longest lead time; where orders come before receipts the order
     # placed now and due now needs a slot of its own.
-    slots = [max(1, len(table) - (phase_order != ORDER_RECEIVE_DEMAND)) for table in tables]
-    arc_level = _levels(arcs, tables, len(points), phase_order)
+    slots = _ints(max(1, len(table) - (phase_order != ORDER_RECEIVE_DEMAND)) for table in tables)
     stocks = [network.sites[site].stock[product] for site, product in points]
     emission_price = network.emission_price_per_kg
+    resources = list(network.resources.values())
     demands = list(network.demands.values())
-    group_ptr, group_arc = _groups(arcs, lead_mean, len(points))
+    destination = _ints(arc.destination for arc in arcs)
+    # How long after an order its goods are expected: time in the mail included.
+    delay = _ints(arc.entry.order_delay for arc in arcs)
+    group_ptr, group_arc = _groups(destination, lead_mean + delay, len(points))
+    layers = layer_tables([network.products[product] for _, product in points])
+    # A transport of a perishable product carries its age; what is bought or made is fresh.
+    life = _ints(layers.stock_life[arc.destination] if arc.is_transport else 0 for arc in arcs)
 
     capacity = _floats(_most_shipped(network, arc) for arc in arcs)
-    backorders = np.array([arc.entry.unfilled == "backordered" for arc in arcs], dtype=np.bool_)
+    backorders = _flags(arc.entry.unfilled == "backordered" for arc in arcs)
+    waits = _flags(arc.uses and (arc.entry.when_down or _usual(arc.entry)) == "waits" for arc in arcs)
+    lot = _floats(arc.entry.lot_size or float(network.products[arc.product].integer) for arc in arcs)
+    maximum = _whole_lots(_floats(_or_infinite(arc.entry.maximum_order) for arc in arcs), lot, np.floor)
+    inputs = (
+        np.repeat(np.arange(len(arcs)), [len(arc.inputs) for arc in arcs]),
+        _ints(i for arc in arcs for i, _ in arc.inputs),
+        _floats(c for arc in arcs for _, c in arc.inputs),
+    )
+    draw_ptr, by_stock = _by(inputs[1], len(points))
+    demand_stock = _ints(stock_index[d.site, d.product] for d in demands)
+    sold_ptr, sold_demand = _by(demand_stock, len(points))
+    level = _levels(arcs, tables, len(points), phase_order)
+    with_goodwill = _flags(d.goodwill is not None for d in demands)
 
     topology = Topology(
         phase_order=phase_order,
         stock_holding=_floats(stock.holding_cost for stock in stocks),
-        stock_by_priority=np.array([network.sites[site].rationing == "priority" for site, _ in points], dtype=np.bool_),
-        arc_destination=_ints(arc.destination for arc in arcs),
-        arc_level=arc_level,
+        stock_by_priority=_flags(network.sites[site].rationing == "priority" for site, _ in points),
+        stock_terminal=_floats(stock.terminal_value for stock in stocks),
+        stock_waste_cost=_floats(stock.waste_cost for stock in stocks),
+        arc_destination=destination,
         arc_capacity=capacity,
-        arc_order_limit=np.where(backorders, np.inf, capacity),
+        arc_order_limit=np.minimum(maximum, np.where(backorders, np.inf, capacity)),
+        arc_minimum=_whole_lots(_floats(arc.entry.minimum_order for arc in arcs), lot, np.ceil),
+        arc_lot=lot,
+        arc_maximum=maximum,
         arc_backorders=backorders,
-        arc_integer=np.array([network.products[arc.product].integer for arc in arcs], dtype=np.bool_),
+        arc_waits=waits,
+        arc_owes=backorders | waits,
+        arc_integer=_flags(network.products[arc.product].integer for arc in arcs),
+        arc_crossing=_flags(arc.entry.crossing for arc in arcs),
         arc_unit_cost=_floats(arc.price for arc in arcs),
         arc_freight=_floats(arc.freight for arc in arcs),
         arc_fixed=_floats(arc.entry.fixed_cost for arc in arcs),
         arc_transit_holding=_floats(arc.entry.transit_holding_cost for arc in arcs),
-        arc_emission_cost=_floats(arc.entry.emissions_kg_per_unit * emission_price for arc in arcs),
-        arc_window=np.floor(lead_mean + 0.5).astype(np.int64),
+        arc_emission_cost=_floats(arc.entry.emissions_kg_per_unit * emission_price / arc.yield_share for arc in arcs),
+        arc_backorder_cost=_floats(arc.entry.backorder_cost for arc in arcs),
+        arc_window=np.floor(lead_mean + 0.5).astype(np.int64) + delay,
         arc_fixed_lead=_ints(-1 if table[:-1].any() else len(table) - 1 for table in tables),
-        pipe_ptr=np.concatenate([[0], np.cumsum(slots)]).astype(np.int64),
+        arc_life=life,
+        pipe_ptr=_ptr(slots),
+        mail_ptr=_ptr(delay),
+        transit_ptr=_ptr(slots * life),
         in_ptr=_ptr(len(arc.inputs) for arc in arcs),
-        in_stock=_ints(i for arc in arcs for i, _ in arc.inputs),
-        in_coefficient=_floats(c for arc in arcs for _, c in arc.inputs),
+        in_stock=inputs[1],
+        in_coefficient=inputs[2],
         use_ptr=_ptr(len(arc.uses) for arc in arcs),
         use_resource=_ints(r for arc in arcs for r, _ in arc.uses),
         use_coefficient=_floats(c for arc in arcs for _, c in arc.uses),
-        levels=int(max([0, *arc_level])) + 1,
-        sequence=_downstream_first(arcs, len(points)),
+        ship_order=np.argsort(level, kind="stable").astype(np.int64),
+        draw_ptr=draw_ptr,
+        draw_arc=inputs[0][by_stock].astype(np.int64),
+        draw_coefficient=inputs[2][by_stock],
+        sold_ptr=sold_ptr,
+        sold_demand=sold_demand,
+        sequence=_downstream_first(inputs, destination, len(points)),
         group_ptr=group_ptr,
         group_arc=group_arc,
-        resource_capacity=_floats(r.capacity for r in network.resources.values()),
-        resource_by_priority=np.array([r.rationing == "priority" for r in network.resources.values()], dtype=np.bool_),
-        resource_cost=_floats(r.cost_per_unit for r in network.resources.values()),
-        demand_stock=_ints(stock_index[d.site, d.product] for d in demands),
-        demand_backlogs=np.array([d.unmet == "backlog" for d in demands], dtype=np.bool_),
+        resource_capacity=_floats(_or_infinite(r.capacity) for r in resources),
+        resource_by_priority=_flags(r.rationing == "priority" for r in resources),
+        resource_cost=_floats(r.cost_per_unit for r in resources),
+        demand_stock=demand_stock,
+        demand_backlogs=_flags(d.unmet == "backlog" for d in demands),
+        demand_integer=_flags(network.products[d.product].integer for d in demands),
         demand_penalty=_floats(d.penalty for d in demands),
         demand_price=_floats(d.price for d in demands),
+        demand_goodwill=np.where(with_goodwill, np.cumsum(with_goodwill) - 1, -1).astype(np.int64),
+        goodwill_rate=_floats(d.goodwill.rate for d in demands if d.goodwill is not None),
+        goodwill_floor=_floats(d.goodwill.floor for d in demands if d.goodwill is not None),
+        stock_life=layers.stock_life,
+        stock_waste=layers.waste,
+        layer_ptr=layers.ptr,
+        layer_life=layers.life,
+        layer_next=layers.next,
+        layer_ageing=layers.ageing,
+        entry_ptr=layers.entry_ptr,
+        entry_layer=layers.entry,
     )
     distributions = tuple(
         tuple(d.distribution.scaled(f) for f in d.seasonality.factors) if d.seasonality else (d.distribution,)
         for d in demands
     )
-    rate, variance, flow, value = _nominal_flows(arcs, distributions, topology, len(points))
-    availability = [r.availability for r in network.resources.values()]
+    flows = nominal_flows(
+        usual_shares([arc.entry.share for arc in arcs], destination, len(points)),
+        destination,
+        inputs,
+        _sums(demand_stock, (np.mean([s.mean_value for s in seasons]) for seasons in distributions), len(points)),
+        _sums(demand_stock, (np.mean([s.variance for s in seasons]) for seasons in distributions), len(points)),
+        topology.arc_unit_cost + topology.arc_freight,
+    )
+    availability = [r.availability for r in resources]
     return CompiledNetwork(
         network=network,
         topology=topology,
@@ -289,6 +315,7 @@ def compile_network(network: Network) -> CompiledNetwork:
         arc_units=tuple(network.products[arc.product].unit for arc in arcs),
         stock_units=tuple(network.products[product].unit for _, product in points),
         lead_tables=tuple(tables),
+        lead_series=tuple(_lead_series(network, arc) for arc in arcs),
         lead_mean=lead_mean,
         lead_variance=lead_variance,
         initial_on_hand=_floats(stock.initial for stock in stocks),
@@ -298,10 +325,10 @@ def compile_network(network: Network) -> CompiledNetwork:
         resource_failure=_floats(a.failure if a else 0.0 for a in availability),
         resource_recovery=_floats(a.recovery if a else 1.0 for a in availability),
         resource_share_when_down=_floats(a.share_when_down if a else 1.0 for a in availability),
-        demand_rate=rate,
-        demand_variance=variance,
-        arc_flow=flow,
-        unit_value=value,
+        demand_rate=flows.rate,
+        demand_variance=flows.variance,
+        arc_flow=flows.arc_flow,
+        unit_value=flows.unit_value,
     )
 
 
@@ -311,6 +338,38 @@ def _floats(values: object) -> FloatArray:
 
 def _ints(values: object) -> IntArray:
     return np.fromiter(values, dtype=np.int64)  # type: ignore[call-overload, no-any-return]
+
+
+def _flags(values: object) -> NDArray[np.bool_]:
+    return np.fromiter(map(bool, values), dtype=np.bool_)  # type: ignore[call-overload]
+
+
+def _sums(index: IntArray, values: object, size: int) -> FloatArray:
+    return np.bincount(index, weights=_floats(values), minlength=size).astype(np.float64)
+
+
+def _by(index: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """Positions of ``index`` grouped by its value: pointers and the positions, each group in order."""
+    return _ptr(np.bincount(index, minlength=size)), np.argsort(index, kind="stable").astype(np.int64)
+
+
+def _or_infinite(limit: float | None) -> float:
+    return np.inf if limit is None else limit
+
+
+def _usual(entry: ArcTerms) -> str:
+    """What happens to an order while the source is down, where the file does not say."""
+    return "waits" if entry.unfilled == "backordered" else "refused"
+
+
+def _whole_lots(amount: FloatArray, lot: FloatArray, rounding: np.ufunc) -> FloatArray:
+    """Amounts as whole multiples of the lot, rounded by ``rounding``; unchanged where the lot is 0."""
+    counted = (lot > 0.0) & np.isfinite(amount)
+    lots = np.divide(amount, lot, out=np.zeros_like(amount), where=counted)
+    # A limit that is a whole number of lots up to rounding (0.3 in lots of 0.1) is that number.
+    nearest = np.round(lots)
+    close = np.abs(lots - nearest) <= 1e-9 * np.maximum(nearest, 1.0)
+    return np.where(counted, np.where(close, nearest, rounding(lots)) * lot, amount)
 
 
 def _ptr(lengths: object) -> IntArray:
@@ -346,13 +405,17 @@ def _arcs(network: Network, stock_index: dict[tuple[str, str], int], resource_in
                 name=f"{recipe.site}:make:{name}",
                 origin=recipe.site,
                 destination=stock_index[recipe.site, recipe.product],
-                inputs=[(stock_index[recipe.site, product], amount) for product, amount in recipe.inputs.items()],
-                uses=[(resource_index[resource], amount) for resource, amount in recipe.uses.items()],
+                inputs=[
+                    (stock_index[recipe.site, product], amount / recipe.yield_share)
+                    for product, amount in recipe.inputs.items()
+                ],
+                uses=[(resource_index[name], amount / recipe.yield_share) for name, amount in recipe.uses.items()],
                 entry=recipe,
-                price=recipe.unit_cost,
+                price=recipe.unit_cost / recipe.yield_share,
                 freight=0.0,
                 product=recipe.product,
                 delay=None,
+                yield_share=recipe.yield_share,
             )
         )
     return arcs
@@ -360,8 +423,8 @@ def _arcs(network: Network, stock_index: dict[tuple[str, str], int], resource_in
 
 def _most_shipped(network: Network, arc: _Arc) -> float:
     """Most units an arc can ever ship in a period: its own capacity, and that of every resource it uses."""
-    limits = [np.inf if arc.entry.capacity is None else arc.entry.capacity]
-    capacities = [resource.capacity for resource in network.resources.values()]
+    limits = [_or_infinite(arc.entry.capacity)]
+    capacities = [_or_infinite(resource.capacity) for resource in network.resources.values()]
     limits += [capacities[r] / amount for r, amount in arc.uses]
     return float(min(limits))
 
@@ -380,6 +443,12 @@ def _lead_table(network: Network, arc: _Arc) -> FloatArray:
     mixed = mixed[: int(np.searchsorted(mixed, 1.0 - 1e-4)) + 1]
     mixed[-1] = 1.0
     return mixed
+
+
+def _lead_series(network: Network, arc: _Arc) -> IntArray | None:
+    if not isinstance(arc.entry.lead_time, Recorded):
+        return None
+    return whole_periods(np.asarray(arc.entry.lead_time.values), network.periods(arc.entry.lead_time_unit))
 
 
 def _table_moments(table: FloatArray) -> tuple[float, float]:
@@ -412,61 +481,41 @@ def _levels(arcs: list[_Arc], tables: list[FloatArray], n_stocks: int, phase_ord
     return arc_level
 
 
-def _groups(arcs: list[_Arc], lead_mean: FloatArray, n_stocks: int) -> tuple[IntArray, IntArray]:
-    """Arcs by destination, shortest mean lead time first (file order breaks ties)."""
-    inbound: list[list[int]] = [[] for _ in range(n_stocks)]
-    for a, arc in enumerate(arcs):
-        inbound[arc.destination].append(a)
-    for group in inbound:
-        group.sort(key=lambda a: lead_mean[a])
-    return _ptr(len(group) for group in inbound), _ints(a for group in inbound for a in group)
+def _groups(destination: IntArray, expected: FloatArray, n_stocks: int) -> tuple[IntArray, IntArray]:
+    """Arcs by destination, shortest expected time first (file order breaks ties)."""
+    return _ptr(np.bincount(destination, minlength=n_stocks)), np.lexsort((expected, destination)).astype(np.int64)
 
 
-def _downstream_first(arcs: list[_Arc], n_stocks: int) -> IntArray:
+def _downstream_first(inputs: tuple[IntArray, IntArray, FloatArray], destination: IntArray, n_stocks: int) -> IntArray:
     """Stock points with every one after all that it feeds; rings of lateral lanes count as one, in file order."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(n_stocks))
-    graph.add_edges_from((arc.destination, i) for arc in arcs for i, _ in arc.inputs)
-    rings = nx.condensation(graph)
-    order = nx.lexicographical_topological_sort(rings, key=lambda ring: min(rings.nodes[ring]["members"]))
-    return _ints(i for ring in order for i in sorted(rings.nodes[ring]["members"]))
+    feeds = sorted(set(zip(inputs[1].tolist(), destination[inputs[0]].tolist(), strict=True)))
+    order = _sorted_topologically(feeds, n_stocks)
+    if order is None:  # rings
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        graph.add_nodes_from(range(n_stocks))
+        graph.add_edges_from((fed, source) for source, fed in feeds)
+        rings = nx.condensation(graph)
+        sequence = nx.lexicographical_topological_sort(rings, key=lambda ring: min(rings.nodes[ring]["members"]))
+        order = [i for ring in sequence for i in sorted(rings.nodes[ring]["members"])]
+    return _ints(order)
 
 
-def _nominal_flows(
-    arcs: list[_Arc],
-    distributions: tuple[tuple[Distribution, ...], ...],
-    topology: Topology,
-    n_stocks: int,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Expected requirement and variance per stock point, flow per arc and value per unit, under the usual shares.
-
-    The requirement of a stock point is its own demand plus coefficient x share x requirement of everything it feeds:
-    a linear system in the number of stock points.
-    """
-    share = np.zeros(len(arcs))
-    for i in range(n_stocks):
-        inbound = [a for a, arc in enumerate(arcs) if arc.destination == i]
-        given = [arcs[a].entry.share for a in inbound]
-        weights = np.array([1.0 if s is None else s for s in given], dtype=np.float64)
-        if len(inbound) and weights.sum() == 0.0:
-            weights[:] = 1.0
-        share[inbound] = weights / weights.sum() if len(inbound) else weights
-    own_rate, own_variance = np.zeros(n_stocks), np.zeros(n_stocks)
-    for d, seasons in enumerate(distributions):
-        own_rate[topology.demand_stock[d]] += np.mean([s.mean_value for s in seasons])
-        own_variance[topology.demand_stock[d]] += np.mean([s.variance for s in seasons])
-    transfer = np.zeros((n_stocks, n_stocks))
-    transfer_variance = np.zeros((n_stocks, n_stocks))
-    for a, arc in enumerate(arcs):
-        for i, coefficient in arc.inputs:
-            transfer[i, arc.destination] += coefficient * share[a]
-            transfer_variance[i, arc.destination] += (coefficient * share[a]) ** 2
-    identity = np.eye(n_stocks)
-    rate = np.linalg.lstsq(identity - transfer, own_rate, rcond=None)[0]
-    variance = np.linalg.lstsq(identity - transfer_variance, own_variance, rcond=None)[0]
-    rate, variance = np.maximum(rate, 0.0), np.maximum(variance, 0.0)
-    # A unit is worth what was paid on its way: value = own costs + coefficient x share x value of the inputs.
-    paid = np.zeros(n_stocks)
-    np.add.at(paid, topology.arc_destination, share * (topology.arc_unit_cost + topology.arc_freight))
-    value = np.maximum(np.linalg.lstsq(identity - transfer.T, paid, rcond=None)[0], 0.0)
-    return rate, variance, share * rate[topology.arc_destination], value
+def _sorted_topologically(feeds: list[tuple[int, int]], n: int) -> list[int] | None:
+    """Numbers 0..n-1, each after all that it feeds and the smallest first; None where there is a ring (Kahn 1962)."""
+    waiting = [0] * n
+    sources: list[list[int]] = [[] for _ in range(n)]
+    for source, fed in feeds:
+        waiting[source] += 1
+        sources[fed].append(source)
+    ready = [i for i in range(n) if waiting[i] == 0]
+    order = []
+    while ready:
+        i = heappop(ready)
+        order.append(i)
+        for source in sources[i]:
+            waiting[source] -= 1
+            if waiting[source] == 0:
+                heappush(ready, source)
+    return order if len(order) == n else None

@@ -22,6 +22,7 @@ from twin.distributions_discrete import (
     IntegerDistribution,
     NegativeBinomial,
     Poisson,
+    Recorded,
     UniformInteger,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "Recorded",
     "Uniform",
     "UniformInteger",
 ]
@@ -91,7 +93,8 @@ _Union = Annotated[
     | Gamma
     | Lognormal
     | Uniform
-    | Intermittent,
+    | Intermittent
+    | Recorded,
     Field(discriminator="distribution"),
 ]
 

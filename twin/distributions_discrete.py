@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, model_validator
 from scipy import special
 
 from twin.distributions_base import FloatArray, Law
-from twin.schema import NonNegative, Positive
+from twin.schema import NonNegative, Positive, Whole
 
 __all__ = [
     "Empirical",
@@ -21,6 +21,7 @@ __all__ = [
     "IntegerDistribution",
     "NegativeBinomial",
     "Poisson",
+    "Recorded",
     "UniformInteger",
 ]
 
@@ -179,8 +180,8 @@ class UniformInteger(IntegerDistribution):
     """Whole numbers from low to high, both included, equally likely."""
 
     distribution: Literal["uniform_integer"] = "uniform_integer"
-    low: NonNegativeInt
-    high: NonNegativeInt
+    low: Annotated[Whole, Field(ge=0)]
+    high: Annotated[Whole, Field(ge=0)]
 
     @model_validator(mode="after")
     def _ordered(self) -> UniformInteger:
@@ -259,6 +260,43 @@ class Empirical(Law):
 
     def scaled(self, factor: float) -> Empirical:
         return _scaled_values(np.asarray(self.values), np.asarray(self.probabilities), factor)
+
+
+class Recorded(Law):
+    """A series that is played in order and repeats: period t gives ``values[t mod length]``.
+
+    Mean, variance and quantiles are those of a value picked at random.
+    """
+
+    distribution: Literal["recorded"] = "recorded"
+    values: tuple[NonNegative, ...] = Field(min_length=1)
+
+    @cached_property
+    def _sorted(self) -> FloatArray:
+        return np.sort(np.asarray(self.values, dtype=np.float64))
+
+    @property
+    def whole(self) -> bool:
+        return all(value % 1 == 0.0 for value in self.values)
+
+    @property
+    def mean_value(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def variance(self) -> float:
+        return float(np.var(self.values))
+
+    def cdf(self, x: ArrayLike) -> FloatArray:
+        index = np.searchsorted(self._sorted, np.asarray(x, dtype=np.float64), side="right")
+        return np.asarray(index / len(self.values))
+
+    def quantile(self, u: ArrayLike) -> FloatArray:
+        index = np.ceil(np.asarray(u, dtype=np.float64) * len(self.values)).astype(np.int64) - 1
+        return self._sorted[np.clip(index, 0, len(self.values) - 1)]
+
+    def scaled(self, factor: float) -> Recorded:
+        return Recorded(values=tuple(value * factor for value in self.values))
 
 
 def _scaled_values(values: NDArray[Any], weights: NDArray[Any], factor: float) -> Empirical:

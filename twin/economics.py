@@ -6,11 +6,15 @@ Every period is charged on the state at its end. The reward of an environment is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COST_TERMS", "N_TERMS", "CostTerm", "fill_rate"]
+if TYPE_CHECKING:
+    from twin.state import TwinState
+
+__all__ = ["COST_TERMS", "N_TERMS", "CostTerm", "fill_rate", "terminal_value"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,10 @@ class CostTerm:
 COST_TERMS: tuple[CostTerm, ...] = (
     CostTerm("holding", "holding_cost x units on hand, over stock points"),
     CostTerm("transit_holding", "transit_holding_cost x units in the pipeline, over arcs"),
-    CostTerm("backlog", "penalty x units owed to customers, over streams that backlog"),
+    CostTerm(
+        "backlog",
+        "penalty x units owed to customers, over streams that backlog, + backorder_cost x units owed, over arcs",
+    ),
     CostTerm("lost_sales", "penalty x units lost in the period, over streams that lose sales"),
     CostTerm("purchase", "supplier price (or recipe unit_cost) x units shipped, over arcs"),
     CostTerm("freight", "freight_cost x units shipped, over arcs"),
@@ -33,6 +40,7 @@ COST_TERMS: tuple[CostTerm, ...] = (
     CostTerm("resource", "resource cost_per_unit x amount used"),
     CostTerm("emissions", "emission_price_per_kg x emissions_kg_per_unit x units shipped, over arcs"),
     CostTerm("revenue", "- price x units delivered, over demand streams"),
+    CostTerm("waste", "waste_cost x units that perished, over perishable stock points"),
 )
 N_TERMS = len(COST_TERMS)
 
@@ -48,3 +56,13 @@ def fill_rate(served: NDArray[np.float64], demand: NDArray[np.float64]) -> NDArr
     out = np.ones(np.broadcast_shapes(np.shape(served), np.shape(demand)))
     np.divide(served, demand, out=out, where=np.asarray(demand) > 0.0)
     return out
+
+
+def terminal_value(state: TwinState) -> NDArray[np.float64]:
+    """What the stock of every replica is worth when a finite horizon ends.
+
+    The sum over stock points of ``terminal_value`` times units on hand there and under way to there. Shape (B,), money.
+    """
+    top, arrays = state.compiled.topology, state.arrays
+    value = top.stock_terminal @ arrays.on_hand + top.stock_terminal[top.arc_destination] @ arrays.in_transit
+    return np.asarray(value, dtype=np.float64)

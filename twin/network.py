@@ -9,22 +9,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import networkx as nx
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from twin.demand import Correlation, Demand, Forecast, Goodwill, Name, RandomShock, Seasonality, Shock, Trend
 from twin.distributions import TAGS, Distribution
 from twin.errors import NetworkError
 from twin.periods import DAYS, TimeUnit
-from twin.schema import NonNegative, Positive, Share, StrictModel, explain
+from twin.schema import Flag, NonNegative, Positive, Share, StrictModel, Whole, explain
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = [
+    "ArcTerms",
     "Availability",
+    "Correlation",
     "Delay",
     "Demand",
+    "Docks",
+    "Forecast",
+    "Goodwill",
     "KnownValue",
     "Lane",
     "Mode",
@@ -32,15 +41,18 @@ __all__ = [
     "Offer",
     "Phase",
     "Product",
+    "RandomShock",
     "Recipe",
     "Resource",
     "Seasonality",
+    "Shock",
     "Site",
     "Stock",
     "Supplier",
+    "Trend",
+    "WorkingHours",
 ]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Phase = Literal["receive", "order", "demand"]
 #: The three orders of the phases that the literature uses; they are different problems.
 PHASE_ORDERS: tuple[tuple[Phase, Phase, Phase], ...] = (
@@ -50,15 +62,19 @@ PHASE_ORDERS: tuple[tuple[Phase, Phase, Phase], ...] = (
 )
 
 #: Keys whose value is a distribution: pydantic adds the distribution's name to the path below them.
-_DISTRIBUTION_KEYS = frozenset({"lead_time", "distribution", "size", "time"})
+_DISTRIBUTION_KEYS = frozenset({"lead_time", "distribution", "size", "time", "duration", "factor", "handling_time"})
 
 
 class Product(StrictModel):
     """Something that is stocked, moved and sold."""
 
     unit: str = Field(default="unit", min_length=1)
-    integer: bool = Field(default=False, description="orders and shipments are whole units")
+    integer: Flag = Field(default=False, description="orders and shipments are whole units")
     weight_kg_per_unit: Positive | None = None
+    shelf_life: Whole | None = Field(default=None, ge=1, description="periods in which a fresh unit can be used")
+    issue: Literal["first_expired", "first_in", "last_expired"] = Field(
+        default="first_expired", description="which units of a perishable product leave first"
+    )
     description: str = ""
 
 
@@ -67,6 +83,34 @@ class Stock(StrictModel):
 
     holding_cost: NonNegative = Field(default=0.0, description="money per unit on hand at the end of a period")
     initial: NonNegative = Field(default=0.0, description="units on hand at the start")
+    waste_cost: NonNegative = Field(default=0.0, description="money per unit that perishes here or on its way here")
+    terminal_value: NonNegative = Field(
+        default=0.0, description="money per unit on hand or on its way here when a finite horizon ends"
+    )
+
+
+class Docks(StrictModel):
+    """Berths where shipments unload one after another; run by the event engine alone."""
+
+    berths: Whole = Field(ge=1)
+    handling_time: Distribution = Field(description="of one shipment at a berth")
+    handling_time_unit: TimeUnit | None = Field(default=None, description="the network's period when absent")
+
+
+class WorkingHours(StrictModel):
+    """When a site works, in a repeating cycle; run by the event engine alone (shipments wait at a closed gate)."""
+
+    cycle: Positive = Field(description="length of the cycle")
+    open: tuple[tuple[NonNegative, Positive], ...] = Field(min_length=1, description="[from, to] within the cycle")
+    unit: TimeUnit | None = Field(default=None, description="of all three; the network's period when absent")
+
+    @field_validator("open")
+    @classmethod
+    def _in_order(cls, windows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        times = [time for window in windows for time in window]
+        if any(b <= a for a, b in pairwise(times)):
+            raise ValueError("windows must be in order, must not overlap and must end after they begin")
+        return windows
 
 
 class Site(StrictModel):
@@ -79,6 +123,8 @@ class Site(StrictModel):
         default="proportional", description="who is served when stock is short; priority = order of lanes in the file"
     )
     stock: dict[Name, Stock] = Field(default_factory=dict, description="product -> stock point")
+    docks: Docks | None = None
+    working_hours: WorkingHours | None = None
 
 
 class Offer(StrictModel):
@@ -106,22 +152,36 @@ class Supplier(StrictModel):
     on_time_share: Share | None = Field(default=None, description="measured reliability, for the reader")
 
 
-class Mode(StrictModel):
-    """One way to move a product along a lane (air, ocean, truck, ...)."""
+class ArcTerms(StrictModel):
+    """What every arc has: a lead time, limits, rules for orders and costs."""
 
-    lead_time: Distribution = Field(description="from order to receipt")
+    lead_time: Distribution = Field(description="from order to receipt, or from start to finished stock")
     lead_time_unit: TimeUnit | None = Field(default=None, description="the network's period when absent")
-    freight_cost: NonNegative = Field(default=0.0, description="money per unit shipped")
-    fixed_cost: NonNegative = Field(default=0.0, description="money per period in which the lane ships")
-    transit_holding_cost: NonNegative = Field(default=0.0, description="money per unit in transit per period")
+    crossing: Flag = Field(default=True, description="whether a shipment may overtake an earlier one")
+    order_delay: Whole = Field(default=0, ge=0, le=1000, description="periods that an order takes to reach the source")
+    minimum_order: NonNegative = Field(default=0.0, description="smallest order above 0; less becomes the nearest")
+    lot_size: Positive | None = Field(default=None, description="orders are whole multiples of it (the nearest)")
+    maximum_order: NonNegative | None = Field(default=None, description="largest order in a period")
+    fixed_cost: NonNegative = Field(default=0.0, description="money per period in which the arc ships")
+    transit_holding_cost: NonNegative = Field(default=0.0, description="money per unit under way per period")
+    backorder_cost: NonNegative = Field(default=0.0, description="money per unit the source owes, per period")
     emissions_kg_per_unit: NonNegative = 0.0
     capacity: NonNegative | None = Field(default=None, description="most units shipped in a period; 0 closes it")
     uses: dict[Name, Positive] = Field(default_factory=dict, description="resource -> amount per unit shipped")
     unfilled: Literal["cancelled", "backordered"] = Field(
         default="cancelled", description="what happens to the part of an order that the source cannot ship"
     )
+    when_down: Literal["refused", "waits"] | None = Field(
+        default=None, description="what happens to an order while a resource it uses is down; as unfilled when absent"
+    )
     share: NonNegative | None = Field(default=None, description="usual share of the inflow; equal when absent")
     initial_flow: NonNegative = Field(default=0.0, description="units already under way per period at the start")
+
+
+class Mode(ArcTerms):
+    """One way to move a product along a lane (air, ocean, truck, ...)."""
+
+    freight_cost: NonNegative = Field(default=0.0, description="money per unit shipped")
 
 
 class Lane(StrictModel):
@@ -133,23 +193,14 @@ class Lane(StrictModel):
     modes: dict[Name, Mode] = Field(min_length=1)
 
 
-class Recipe(StrictModel):
-    """Production at a site: inputs (units per unit of output) become one unit of the product after a lead time."""
+class Recipe(ArcTerms):
+    """Production at a site: inputs (units per unit started) become one unit of the product after a lead time."""
 
     site: Name
     product: Name
     inputs: dict[Name, Positive] = Field(min_length=1)
-    lead_time: Distribution = Field(description="from start to finished stock")
-    lead_time_unit: TimeUnit | None = None
-    unit_cost: NonNegative = 0.0
-    fixed_cost: NonNegative = 0.0
-    transit_holding_cost: NonNegative = Field(default=0.0, description="money per unit of work in process per period")
-    emissions_kg_per_unit: NonNegative = 0.0
-    capacity: NonNegative | None = None
-    uses: dict[Name, Positive] = Field(default_factory=dict)
-    unfilled: Literal["cancelled", "backordered"] = "cancelled"
-    share: NonNegative | None = None
-    initial_flow: NonNegative = 0.0
+    yield_share: float = Field(default=1.0, strict=True, gt=0.0, le=1.0, description="good units per unit started")
+    unit_cost: NonNegative = Field(default=0.0, description="money per unit started")
 
 
 class Availability(StrictModel):
@@ -165,31 +216,13 @@ class Availability(StrictModel):
 class Resource(StrictModel):
     """Something that lanes and recipes share and that is limited: a line, a quay, a supplier's capacity."""
 
-    capacity: NonNegative = Field(description="amount per period; 0 means nothing, not infinity")
+    capacity: NonNegative | None = Field(
+        default=None, description="amount per period; 0 means nothing, and nothing given means no limit while it is up"
+    )
     unit: str = "unit"
     cost_per_unit: NonNegative = 0.0
     rationing: Literal["proportional", "priority"] = "proportional"
     availability: Availability | None = None
-
-
-class Seasonality(StrictModel):
-    """Mean demand multiplied by ``factors``, each for ``periods_per_factor`` periods, repeating."""
-
-    factors: tuple[NonNegative, ...] = Field(min_length=1)
-    periods_per_factor: int = Field(default=1, ge=1)
-
-
-class Demand(StrictModel):
-    """A stream of customer demand at a stock point, per period."""
-
-    site: Name
-    product: Name
-    distribution: Distribution
-    unit: str | None = Field(default=None, description="must equal the product's unit when given")
-    seasonality: Seasonality | None = None
-    unmet: Literal["lost", "backlog"] = "lost"
-    penalty: NonNegative = Field(default=0.0, description="money per unit lost, or per unit and period of backlog")
-    price: NonNegative = Field(default=0.0, description="revenue per unit delivered")
 
 
 class KnownValue(StrictModel):
@@ -223,6 +256,7 @@ class Network(StrictModel):
     recipes: dict[Name, Recipe] = Field(default_factory=dict)
     resources: dict[Name, Resource] = Field(default_factory=dict)
     demands: dict[Name, Demand] = Field(min_length=1)
+    correlations: tuple[Correlation, ...] = ()
     known_values: tuple[KnownValue, ...] = ()
 
     @field_validator("phases")
@@ -292,6 +326,8 @@ class Network(StrictModel):
         Nodes carry ``kind``, ``region`` and ``position``; edges carry ``product``, ``mode`` and
         ``mean_lead_time_periods``. Recipes are self-loops with ``mode="recipe"``.
         """
+        import networkx as nx  # here: it takes a tenth of a second that runs without a picture need not spend
+
         graph = nx.MultiDiGraph(name=self.name)
         for name, supplier in self.suppliers.items():
             graph.add_node(name, kind="supplier", region=supplier.region, position=supplier.position)

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.distributions import Distribution, Fixed
+from twin.distributions import Distribution, Fixed, Recorded
 
-__all__ = ["DAYS", "TimeUnit", "period_table"]
+__all__ = ["DAYS", "TimeUnit", "period_table", "whole_periods"]
 
 TimeUnit = Literal["hour", "day", "week", "month", "quarter", "year"]
 
@@ -22,6 +22,11 @@ DAYS: dict[str, float] = {
     "quarter": 365.25 / 4,
     "year": 365.25,
 }
+
+
+def whole_periods(times: NDArray[np.float64], per_period: float = 1.0) -> NDArray[np.int64]:
+    """Durations in another unit of time as whole periods, the nearest (see :func:`period_table`)."""
+    return np.asarray(np.floor(times / per_period + 0.5).astype(np.int64))
 
 
 def period_table(distribution: Distribution, per_period: float = 1.0, *, tail: float = 1e-4) -> NDArray[np.float64]:
@@ -48,6 +53,9 @@ def period_table(distribution: Distribution, per_period: float = 1.0, *, tail: f
         table = np.zeros(int(np.floor(distribution.value / per_period + 0.5)) + 1)
         table[-1] = 1.0
         return table
+    if isinstance(distribution, Recorded):  # every value counts: none is left out as a tail
+        count = np.bincount(whole_periods(np.asarray(distribution.values), per_period))
+        return np.asarray(np.cumsum(count) / len(distribution.values))
     longest = int(np.ceil(float(distribution.quantile(1.0 - tail)) / per_period + 0.5))
     edges = (np.arange(longest + 1) + 0.5) * per_period
     table = np.asarray(distribution.cdf(np.nextafter(edges, 0.0)))

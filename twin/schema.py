@@ -11,12 +11,14 @@ from pydantic_core import PydanticCustomError
 
 from twin.errors import did_you_mean
 
-__all__ = ["NonNegative", "Positive", "Share", "StrictModel", "explain", "key_path"]
+__all__ = ["Flag", "NonNegative", "Positive", "Share", "StrictModel", "Whole", "explain", "key_path"]
 
-# Strict: neither `yes` nor "5" is a number.
+# Strict: neither `yes` nor "5" is a number, and 1 is not a yes.
 NonNegative = Annotated[float, Field(strict=True, ge=0.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class StrictModel(BaseModel):

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from twin.compile import CompiledNetwork
 from twin.errors import StaleStateError, did_you_mean
 
-__all__ = ["StateArrays", "TwinState", "empty_state"]
+__all__ = ["StateArrays", "Store", "TwinState", "empty_state", "starting_state"]
 
 FloatArray = NDArray[np.float64]
+
+#: Arrays that turn with ``head``, and those with several rows per entity.
+RINGS = ("pipeline", "mail", "transit_layers")
+_NESTED = (*RINGS, "layers")
 
 
 class StateArrays(NamedTuple):
@@ -23,9 +29,9 @@ class StateArrays(NamedTuple):
 
     ``pipeline`` holds, per arc, a ring of slots: the slot that arrives in k receipts is
     ``pipe_ptr[a] + (head + k) % slots[a]``; a ring costs one slot a period to move where shifting would touch all.
-    ``in_transit`` is the sum of an arc's pipeline, kept up to date for the same reason.
-    ``demand``, ``served``, ``lost``, ``delivered`` are those of the latest demand phase, ``shipped`` of the latest
-    order phase.
+    ``mail`` and ``transit_layers`` are rings in the same way. ``in_transit`` is the sum of an arc's pipeline, kept up
+    to date for the same reason. ``demand``, ``served``, ``lost``, ``delivered`` are those of the latest demand phase,
+    ``shipped`` of the latest order phase, ``wasted`` of the latest period. What a network does not have takes no rows.
     """
 
     on_hand: FloatArray  # (I, B) units, >= 0
@@ -39,6 +45,18 @@ class StateArrays(NamedTuple):
     lost: FloatArray  # (D, B) units lost
     delivered: FloatArray  # (D, B) units handed over, old backlog included
     shipped: FloatArray  # (A, B) units
+    mail: FloatArray  # (sum of order delays, B) units ordered that have not reached their source
+    goodwill: FloatArray  # (streams with goodwill, B) multiplier of demand, 0..1
+    layers: FloatArray  # (layers of perishable stock points, B) units, by remaining life
+    transit_layers: FloatArray  # (slots x lives of perishable transports, B) units, by life on arrival
+    wasted: FloatArray  # (perishable stock points, B) units that perished
+
+
+class Store(NamedTuple):
+    """All state arrays end to end: array k of :class:`StateArrays` is the rows ``marks[k]:marks[k + 1]``."""
+
+    numbers: FloatArray  # (N, B)
+    marks: NDArray[np.int64]
 
 
 @dataclass
@@ -47,8 +65,10 @@ class TwinState:
 
     Attributes
     ----------
+    store
+        Every number of the state, 8 (or 4) bytes each: what a replica takes in memory.
     arrays
-        See :class:`StateArrays`.
+        Named views of the store's rows, see :class:`StateArrays`.
     seed, replica, episode, period
         Per replica, shape (B,): the draws of a period are a function of these four numbers alone.
     head
@@ -56,12 +76,21 @@ class TwinState:
     """
 
     compiled: CompiledNetwork
-    arrays: StateArrays
+    store: Store
     seed: NDArray[np.uint64]
     replica: NDArray[np.uint32]
     episode: NDArray[np.uint32]
     period: NDArray[np.int64]
     head: int = 0
+
+    @cached_property
+    def arrays(self) -> StateArrays:
+        numbers, marks = self.store
+        return StateArrays(*(numbers[first:last] for first, last in pairwise(marks.tolist())))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The views go: a copy makes its own, of its own store.
+        return {name: value for name, value in self.__dict__.items() if name != "arrays"}
 
     @property
     def replicas(self) -> int:
@@ -70,62 +99,45 @@ class TwinState:
 
     def fork(self) -> TwinState:
         """An independent copy: running it leaves this one unchanged."""
-        return TwinState(
-            self.compiled,
-            StateArrays(*(array.copy() for array in self.arrays)),
-            self.seed.copy(),
-            self.replica.copy(),
-            self.episode.copy(),
-            self.period.copy(),
-            self.head,
-        )
+        clocks = (self.seed.copy(), self.replica.copy(), self.episode.copy(), self.period.copy())
+        return TwinState(self.compiled, Store(self.store.numbers.copy(), self.store.marks), *clocks, self.head)
 
     def first(self, replicas: int) -> TwinState:
         """View of the first ``replicas`` replicas (no copy)."""
-        if replicas == self.replicas:
-            return self
-        return TwinState(
-            self.compiled,
-            StateArrays(*(array[:, :replicas] for array in self.arrays)),
-            self.seed[:replicas],
-            self.replica[:replicas],
-            self.episode[:replicas],
-            self.period[:replicas],
-            self.head,
-        )
+        return self if replicas == self.replicas else self._part(slice(replicas), slice(replicas))
 
     def clocks(self, index: NDArray[np.int64]) -> TwinState:
         """Where replicas ``index`` stand on their paths; the arrays are left out."""
-        nothing = StateArrays(*(array[:, :0] for array in self.arrays))
-        return TwinState(
-            self.compiled,
-            nothing,
-            self.seed[index],
-            self.replica[index],
-            self.episode[index],
-            self.period[index],
-            self.head,
-        )
+        return self._part(slice(0), index)
 
-    def logical_pipeline(self) -> FloatArray:
-        """Pipeline with each arc's slots in order of arrival. Shape (P, B)."""
-        return np.asarray(self.arrays.pipeline[self.slot_order()])
+    def _part(self, columns: slice, index: slice | NDArray[np.int64]) -> TwinState:
+        store = Store(self.store.numbers[:, columns], self.store.marks)
+        clocks = (self.seed[index], self.replica[index], self.episode[index], self.period[index])
+        return TwinState(self.compiled, store, *clocks, self.head)
 
-    def slot_order(self) -> NDArray[np.int64]:
-        """Physical row of every logical pipeline row (arc by arc, next arrival first). Shape (P,)."""
-        ptr = self.compiled.topology.pipe_ptr
-        slots = np.diff(ptr)
-        first = np.repeat(ptr[:-1], slots)
+    def logical(self, name: str) -> FloatArray:
+        """An array by name, the rings (``pipeline``, ``mail``, ``transit_layers``) with the next slot first."""
+        array: FloatArray = getattr(self.arrays, name)
+        return np.asarray(array[self.ring_order(name)]) if name in RINGS else array
+
+    def ring_order(self, name: str) -> NDArray[np.int64]:
+        """Physical row of every logical row of a ring (arc by arc, next slot first)."""
+        top = self.compiled.topology
+        ptr = {"pipeline": top.pipe_ptr, "mail": top.mail_ptr, "transit_layers": top.transit_ptr}[name]
+        # Rows of one slot stay together: there is one, or one per life.
+        width = np.maximum(top.arc_life, 1) if name == "transit_layers" else np.ones(len(ptr) - 1, dtype=np.int64)
+        rows = np.diff(ptr)
+        width, first, rows = np.repeat(width, rows), np.repeat(ptr[:-1], rows), np.repeat(rows, rows)
         offset = np.arange(ptr[-1]) - first
-        return np.asarray(first + (self.head + offset) % np.repeat(slots, slots))
+        return np.asarray(first + (self.head * width + offset) % rows)
 
     def assign(self, index: NDArray[np.int64], other: TwinState) -> None:
         """Replace replicas ``index`` by those of ``other`` (same network, one replica per index)."""
         for name, mine, theirs in zip(StateArrays._fields, self.arrays, other.arrays, strict=True):
-            if name != "pipeline":
+            if name not in RINGS:
                 mine[:, index] = theirs
-        if len(self.arrays.pipeline):
-            self.arrays.pipeline[np.ix_(self.slot_order(), index)] = other.logical_pipeline()
+            elif len(mine):
+                mine[np.ix_(self.ring_order(name), index)] = other.logical(name)
         self.seed[index] = other.seed
         self.replica[index] = other.replica
         self.episode[index] = other.episode
@@ -134,10 +146,9 @@ class TwinState:
     def content_hash(self) -> str:
         """SHA-256 over all numbers of the state: equal states share it, whatever their history."""
         digest = hashlib.sha256(self.compiled.content_hash().encode())
-        for name, array in zip(StateArrays._fields, self.arrays, strict=True):
-            data = self.logical_pipeline() if name == "pipeline" else array
+        for name in StateArrays._fields:
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(data + 0.0).tobytes())  # + 0.0 makes -0.0 equal 0.0
+            digest.update(np.ascontiguousarray(self.logical(name) + 0.0).tobytes())  # + 0.0 makes -0.0 equal 0.0
         for marks in (self.seed, self.replica, self.episode, self.period):
             digest.update(np.ascontiguousarray(marks).tobytes())
         return digest.hexdigest()
@@ -157,14 +168,15 @@ class TwinState:
                 "period": int(self.period[replica]),
             },
         }
-        for field, array in zip(StateArrays._fields, self.arrays, strict=True):
+        for field in StateArrays._fields:
+            values = self.logical(field)[:, replica]
             if field in names:
-                out[field] = {n: float(v) for n, v in zip(names[field], array[:, replica], strict=True)}
-        logical, ptr = self.logical_pipeline()[:, replica], self.compiled.topology.pipe_ptr
-        out["pipeline"] = {
-            name: {str(k): float(v) for k, v in enumerate(logical[ptr[a] : ptr[a + 1]]) if v != 0.0}
-            for a, name in enumerate(self.compiled.arc_names)
-        }
+                out[field] = {n: float(v) for n, v in zip(names[field], values, strict=True)}
+            else:
+                out[field] = {
+                    owner: {key: float(values[row]) for key, row in rows.items() if values[row] != 0.0}
+                    for owner, rows in self._rows(field).items()
+                }
         return out
 
     @classmethod
@@ -182,23 +194,21 @@ class TwinState:
                 f"'{compiled.network.name}' (its hash differs)"
             )
         state = empty_state(compiled, 1)
-        arrays, ptr = state.arrays, compiled.topology.pipe_ptr
+        arrays = state.arrays
         for field, names in state._names().items():
-            highest = 1.0 if field == "availability" else np.inf
+            highest = 1.0 if field in {"availability", "goodwill"} else np.inf
             values = _section(snapshot, field, names)
             getattr(arrays, field)[:, 0] = [_amount(f"{field}.{name}", values[name], highest) for name in names]
-        pipeline = _section(snapshot, "pipeline", compiled.arc_names)
-        for a, name in enumerate(compiled.arc_names):
-            slots = {str(k): k for k in range(int(ptr[a + 1] - ptr[a]))}
-            for slot, amount in _mapping(f"pipeline.{name}", pipeline[name]).items():
-                if slot not in slots:
-                    raise StaleStateError(f"pipeline.{name}.{slot}: no such slot (allowed: 0 to {len(slots) - 1})")
-                arrays.pipeline[ptr[a] + slots[slot], 0] = _amount(f"pipeline.{name}.{slot}", amount)
-            under_way = arrays.pipeline[ptr[a] : ptr[a + 1], 0].sum()
-            if abs(under_way - arrays.in_transit[a, 0]) > 1e-6 * max(1.0, under_way):
-                raise StaleStateError(
-                    f"in_transit.{name}: {arrays.in_transit[a, 0]:g} differs from the pipeline's sum {under_way:g}"
-                )
+        for field in _NESTED:
+            sections = state._rows(field)
+            given = _section(snapshot, field, tuple(sections))
+            for owner, rows in sections.items():
+                for key, amount in _mapping(f"{field}.{owner}", given[owner]).items():
+                    if key not in rows:
+                        allowed = f"{next(iter(rows))} to {next(reversed(rows))}" if rows else "none"
+                        raise StaleStateError(f"{field}.{owner}.{key}: no such slot (allowed: {allowed})")
+                    getattr(arrays, field)[rows[key], 0] = _amount(f"{field}.{owner}.{key}", amount)
+        state._check_sums()
         clock = _section(snapshot, "clock", ("seed", "replica", "episode", "period"))
         for name, target in (("seed", state.seed), ("replica", state.replica), ("episode", state.episode)):
             target[0] = _count(f"clock.{name}", clock[name], int(np.iinfo(target.dtype).max))
@@ -206,7 +216,8 @@ class TwinState:
         return state
 
     def _names(self) -> dict[str, tuple[str, ...]]:
-        arcs, demands = self.compiled.arc_names, self.compiled.demand_names
+        """Names of the rows of every array that has one row per entity."""
+        top, arcs, demands = self.compiled.topology, self.compiled.arc_names, self.compiled.demand_names
         return {
             "on_hand": self.compiled.stock_names,
             "in_transit": arcs,
@@ -218,10 +229,63 @@ class TwinState:
             "lost": demands,
             "delivered": demands,
             "shipped": arcs,
+            "goodwill": tuple(demands[d] for d in np.flatnonzero(top.demand_goodwill >= 0)),
+            "wasted": tuple(self.compiled.stock_names[i] for i in np.flatnonzero(top.stock_waste >= 0)),
         }
 
+    def _rows(self, field: str) -> dict[str, dict[str, int]]:
+        """Logical rows of an array with several rows per entity: owner -> key -> row."""
+        top, compiled = self.compiled.topology, self.compiled
+        if field == "layers":
+            return {
+                compiled.stock_names[i]: {
+                    f"{row - top.layer_ptr[i]}:life={top.layer_life[row]}": int(row)
+                    for row in range(top.layer_ptr[i], top.layer_ptr[i + 1])
+                }
+                for i in np.flatnonzero(top.stock_life)
+            }
+        ptr = {"pipeline": top.pipe_ptr, "mail": top.mail_ptr, "transit_layers": top.transit_ptr}[field]
+        out: dict[str, dict[str, int]] = {}
+        for a, name in enumerate(compiled.arc_names):
+            rows = range(int(ptr[a]), int(ptr[a + 1]))
+            if field == "transit_layers":
+                life = max(1, int(top.arc_life[a]))
+                keys = [f"{k // life}:life={k % life + 1}" for k in range(len(rows))]
+            else:
+                keys = [str(k) for k in range(len(rows))]
+            if rows or field == "pipeline":
+                out[name] = dict(zip(keys, rows, strict=True))
+        return out
 
-def empty_state(compiled: CompiledNetwork, replicas: int) -> TwinState:
+    def _check_sums(self) -> None:
+        """Numbers that are kept twice must agree, and what can never be owed must be 0 (the first replica's).
+
+        Raises
+        ------
+        StaleStateError
+            When units in transit differ from the pipeline, layers from the stock they make up, or something is owed
+            where the network cancels or loses it.
+        """
+        top, arrays = self.compiled.topology, self.arrays
+        for k in np.flatnonzero(~top.arc_owes & (arrays.backorders[:, 0] > 0.0)):
+            name, units = self.compiled.arc_names[k], arrays.backorders[k, 0]
+            raise StaleStateError(f"backorders.{name}: {units:g} units, but this arc cancels what it cannot ship")
+        for d in np.flatnonzero(~top.demand_backlogs & (arrays.backlog[:, 0] > 0.0)):
+            name, units = self.compiled.demand_names[d], arrays.backlog[d, 0]
+            raise StaleStateError(f"backlog.{name}: {units:g} units, but this stream loses what is not served")
+        for a, name in enumerate(self.compiled.arc_names):
+            under_way = arrays.pipeline[top.pipe_ptr[a] : top.pipe_ptr[a + 1], 0].sum()
+            _agree(f"in_transit.{name}", arrays.in_transit[a, 0], "the pipeline's sum", under_way)
+            if top.arc_life[a]:
+                layers = arrays.transit_layers[top.transit_ptr[a] : top.transit_ptr[a + 1], 0].sum()
+                _agree(f"in_transit.{name}", arrays.in_transit[a, 0], "the sum of its transit_layers", layers)
+        for i in np.flatnonzero(top.stock_life):
+            layers = arrays.layers[top.layer_ptr[i] : top.layer_ptr[i + 1], 0].sum()
+            name = self.compiled.stock_names[i]
+            _agree(f"on_hand.{name}", arrays.on_hand[i, 0], "the sum of its layers", layers)
+
+
+def empty_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = np.float64) -> TwinState:
     """A state with nothing in stock or under way and every resource available, at period 0."""
     top = compiled.topology
     stocks, arcs, demands = len(top.stock_holding), len(top.arc_capacity), len(top.demand_stock)
@@ -232,17 +296,46 @@ def empty_state(compiled: CompiledNetwork, replicas: int) -> TwinState:
         "backorders": arcs,
         "availability": len(top.resource_capacity),
         "shipped": arcs,
+        "mail": int(top.mail_ptr[-1]),
+        "goodwill": len(top.goodwill_rate),
+        "layers": int(top.layer_ptr[-1]),
+        "transit_layers": int(top.transit_ptr[-1]),
+        "wasted": int((top.stock_waste >= 0).sum()),
     }
-    arrays = StateArrays(*(np.zeros((rows.get(name, demands), replicas)) for name in StateArrays._fields))
-    arrays.availability[:] = 1.0
-    return TwinState(
+    marks = np.cumsum([0, *(rows.get(name, demands) for name in StateArrays._fields)]).astype(np.int64)
+    state = TwinState(
         compiled,
-        arrays,
+        Store(np.zeros((int(marks[-1]), replicas), dtype), marks),
         np.zeros(replicas, dtype=np.uint64),
         np.arange(replicas, dtype=np.uint32),
         np.zeros(replicas, dtype=np.uint32),
         np.zeros(replicas, dtype=np.int64),
     )
+    state.arrays.availability[:] = 1.0
+    state.arrays.goodwill[:] = 1.0
+    return state
+
+
+def starting_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = np.float64) -> TwinState:
+    """The state at the very start of period 0: initial stock, mail and pipelines filled by the initial flows.
+
+    What is perishable has its full life.
+    """
+    top, state = compiled.topology, empty_state(compiled, replicas, dtype)
+    arrays = state.arrays
+    arrays.on_hand[:] = compiled.initial_on_hand[:, None]
+    for i in np.flatnonzero(top.stock_life):
+        arrays.layers[top.entry_layer[top.entry_ptr[i + 1] - 1]] = compiled.initial_on_hand[i]
+    for a in np.flatnonzero(compiled.initial_flow > 0.0):
+        flow = compiled.initial_flow[a]
+        under_way = int(np.floor(compiled.lead_mean[a] + 0.5))
+        arrays.mail[top.mail_ptr[a] : top.mail_ptr[a + 1]] = flow
+        arrays.pipeline[top.pipe_ptr[a] : top.pipe_ptr[a] + under_way] = flow
+        arrays.in_transit[a] = flow * under_way
+        if (life := int(top.arc_life[a])) > 0:
+            first = int(top.transit_ptr[a])
+            arrays.transit_layers[first + life - 1 : first + under_way * life : life] = flow
+    return state
 
 
 def _mapping(place: str, value: Any) -> Mapping[str, Any]:
@@ -270,6 +363,11 @@ def _amount(place: str, value: Any, highest: float = np.inf) -> float:
         limit = "" if highest == np.inf else f" and at most {highest:g}"
         raise StaleStateError(f"{place}: must be a finite number, at least 0{limit} (received {value!r})")
     return float(value)
+
+
+def _agree(place: str, value: float, what: str, other: float) -> None:
+    if abs(other - value) > 1e-6 * max(1.0, other):
+        raise StaleStateError(f"{place}: {value:g} differs from {what} {other:g}")
 
 
 def _count(place: str, value: Any, highest: int) -> int:

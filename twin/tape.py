@@ -9,22 +9,29 @@ of a block, or on any action.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import special
 
-from twin.compile import RECEIVE_DEMAND_ORDER, CompiledNetwork
-from twin.distributions import Distribution, Empirical, Fixed, IntegerDistribution
+from twin.compile import CompiledNetwork
+from twin.demand import RandomShock, correlation_matrix
+from twin.distributions import Distribution, Empirical, Fixed, IntegerDistribution, Recorded
+from twin.periods import period_table
 from twin.state import TwinState
+from twin.topology import RECEIVE_DEMAND_ORDER
 
-__all__ = ["AVAILABILITY", "DEMAND", "LEAD_TIME", "DrawAhead", "Draws", "Tape", "philox", "uniforms"]
+__all__ = ["AVAILABILITY", "DEMAND", "HANDLING", "LEAD_TIME", "DrawAhead", "Draws", "Tape", "philox", "uniforms"]
 
 FloatArray = NDArray[np.float64]
 
 #: Stream numbers. A new stream gets a new number; these never change, or recorded runs would.
-DEMAND, LEAD_TIME, AVAILABILITY, PRICE, INITIAL_STATE = 0, 1, 2, 3, 4
+DEMAND, LEAD_TIME, AVAILABILITY, PRICE, INITIAL_STATE, SHOCK, HANDLING = 0, 1, 2, 3, 4, 5, 7
+
+#: Weight below which an autocorrelated stream forgets its past.
+_FORGOTTEN = 1e-9
 
 _GUIDE = 256  # entries of a guide table: a search starts at most a few steps from its answer
 
@@ -68,8 +75,8 @@ def _to_unit(high, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_uniform(out, seed, replica, episode, period, offset, stream, entities):  # type: ignore[no-untyped-def]
-    """Fill out[t, entities[e], b] with uniforms; entities 2j and 2j + 1 share one Philox call."""
+def _fill_uniform(out, seed, replica, episode, period, offset, stream, entities, rows):  # type: ignore[no-untyped-def]
+    """Fill out[t, rows[e], b] with the uniforms of entities[e]; entities 2j and 2j + 1 share one Philox call."""
     steps, _, replicas = out.shape
     shift, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
     top = np.uint64(stream) << np.uint64(28)
@@ -86,11 +93,11 @@ def _fill_uniform(out, seed, replica, episode, period, offset, stream, entities)
                     c0, np.uint64(replica[b]), np.uint64(episode[b]), c3, seed[b] & mask, seed[b] >> shift
                 )
                 if first % 2 == 0:
-                    out[t, first, b] = _to_unit(w0, w1)
+                    out[t, rows[e], b] = _to_unit(w0, w1)
                 else:
-                    out[t, first, b] = _to_unit(w2, w3)
+                    out[t, rows[e], b] = _to_unit(w2, w3)
                 if both:
-                    out[t, first + 1, b] = _to_unit(w2, w3)
+                    out[t, rows[e + 1], b] = _to_unit(w2, w3)
         e += 2 if both else 1
 
 
@@ -114,6 +121,48 @@ def _look_up(out, source, period, offset, entities, tables):  # type: ignore[no-
                 while tables.cumulative[i] < u:
                     i += 1
                 out[t, e, b] = tables.value[i]
+
+
+@njit(cache=True, nogil=True)
+def _couple(out, normal, rows, mix, weight):  # type: ignore[no-untyped-def]
+    """Correlate standard normals across streams and in time; every number is added up in the same order always.
+
+    ``normal`` (T + K, C, B) begins K periods early; ``mix`` (C, C) is lower triangular; ``weight`` (C, K + 1).
+    """
+    steps, _, replicas = out.shape
+    early = weight.shape[1] - 1
+    mixed = np.zeros(normal.shape)
+    for t in range(normal.shape[0]):
+        for c in range(len(rows)):
+            for other in range(c + 1):
+                for b in range(replicas):
+                    mixed[t, c, b] += mix[c, other] * normal[t, other, b]
+    for t in range(steps):
+        for c in range(len(rows)):
+            for b in range(replicas):
+                out[t, rows[c], b] = 0.0
+            for k in range(early + 1):
+                if weight[c, k] != 0.0:
+                    for b in range(replicas):
+                        out[t, rows[c], b] += weight[c, k] * mixed[t + early - k, c, b]
+
+
+@njit(cache=True, nogil=True)
+def _latest(out, begins, duration, factor, period, offset):  # type: ignore[no-untyped-def]
+    """Factor in each period of the shock that began last among those that still last; 1 where none does.
+
+    ``begins``, ``duration``, ``factor`` (T + K, B) begin K periods before the first of ``out`` (T, B).
+    """
+    steps, replicas = out.shape
+    early = begins.shape[0] - steps
+    for t in range(steps):
+        for b in range(replicas):
+            out[t, b] = 1.0
+            for ago in range(min(early, period[b] + offset + t) + 1):
+                s = t + early - ago
+                if begins[s, b] and duration[s, b] > ago:
+                    out[t, b] = factor[s, b]
+                    break
 
 
 @njit(cache=True, nogil=True)
@@ -164,13 +213,20 @@ class Tape:
         #: Whether a step's demand is that of its own period (0) or, where demand comes before orders, the next (1).
         self.demand_offset = 1 if compiled.topology.phase_order == RECEIVE_DEMAND_ORDER else 0
         seasons = compiled.demand_distributions
-        self._demands = _indices(not all(isinstance(s, Fixed) for s in entry) for entry in seasons)
+        played = (Fixed, Recorded)
+        self._demands = _indices(not all(isinstance(s, played) for s in entry) for entry in seasons)
         self._demand_tables = _tables(
             [[_points(s) for s in seasons[d]] for d in self._demands],
             [int(compiled.demand_periods_per_season[d]) for d in self._demands],
         )
         self._computed = _indices(not all(_is_tabulated(s) for s in entry) for entry in seasons)
-        self._arcs = np.flatnonzero(compiled.topology.arc_fixed_lead < 0).astype(np.int64)
+        streams = list(compiled.network.demands.values())
+        self._moved = _indices(entry.moves for entry in streams)
+        self._shocked = _indices(entry.random_shock is not None for entry in streams)
+        self._coupled, self._mix, self._weight = _coupling(compiled, self._demands)
+        drawn = np.flatnonzero(compiled.topology.arc_fixed_lead < 0).astype(np.int64)
+        self._series = [int(a) for a in drawn if compiled.lead_series[a] is not None]
+        self._arcs = drawn[[compiled.lead_series[a] is None for a in drawn]]
         lead = [compiled.lead_tables[a] for a in self._arcs]
         self._lead_tables = _tables([[(np.arange(len(t), dtype=np.float64), t)] for t in lead], [1] * len(lead))
         self._resources = np.flatnonzero(compiled.resource_share_when_down < 1.0).astype(np.int64)
@@ -180,22 +236,66 @@ class Tape:
         compiled, replicas = self.compiled, state.replicas
         out = np.empty((periods, compiled.n_demands, replicas))
         if len(self._demands):
-            _fill_uniform(out, state.seed, state.replica, state.episode, state.period, offset, DEMAND, self._demands)
+            _fill_uniform(out, *_clock(state), offset, DEMAND, self._demands, self._demands)
+            if len(self._coupled):
+                self._couple(out, state, offset)
             _look_up(out, out, state.period, offset, self._demands, self._demand_tables)
         for d in self._computed:
             self._compute(out[:, d], state, offset, int(d))
+        for d in np.union1d(self._moved, self._shocked):
+            self._move(out[:, d], state, offset, int(d))
         return out
+
+    def _couple(self, out: FloatArray, state: TwinState, offset: int) -> None:
+        """Replace the uniforms of coupled streams by correlated ones, in place. ``out`` has shape (T, D, B)."""
+        early, rows = self._weight.shape[1] - 1, np.arange(len(self._coupled))
+        uniform = np.empty((out.shape[0] + early, len(rows), state.replicas))
+        _fill_uniform(uniform, *_clock(state), offset - early, DEMAND, self._coupled, rows)
+        _couple(out, special.ndtri(uniform), self._coupled, self._mix, self._weight)
+        inside = np.clip(special.ndtr(out[:, self._coupled]), np.finfo(np.float64).tiny, 1.0 - 2.0**-53)
+        out[:, self._coupled] = inside
 
     def _compute(self, out: FloatArray, state: TwinState, offset: int, d: int) -> None:
         """Quantiles of a stream that has no table, in place. ``out`` has shape (T, B)."""
         seasons = self.compiled.demand_distributions[d]
         first = seasons[0]
+        calendar = state.period[None, :] + offset + np.arange(out.shape[0])[:, None]
+        season = self.compiled.season(d, calendar)
+        if isinstance(first, Recorded):
+            series = np.array([entry.values for entry in seasons])  # type: ignore[union-attr]
+            out[...] = series[season, calendar % series.shape[1]]
+            return
         # Seasons of such a law differ by a factor only, so one call serves all of them.
         fixed = isinstance(first, Fixed)
         out[...] = 1.0 if fixed else first.quantile(out)
-        scale = np.array([season.mean_value / (1.0 if fixed else first.mean_value) for season in seasons])
-        calendar = state.period[None, :] + offset + np.arange(out.shape[0])[:, None]
-        out *= scale[self.compiled.season(d, calendar)]
+        scale = np.array([entry.mean_value / (1.0 if fixed else first.mean_value) for entry in seasons])
+        out *= scale[season]
+
+    def _move(self, out: FloatArray, state: TwinState, offset: int, d: int) -> None:
+        """Trend and shocks of a stream, in place. ``out`` has shape (T, B)."""
+        compiled = self.compiled
+        entry = compiled.network.demands[compiled.demand_names[d]]
+        factor = entry.known_factor(state.period[None, :] + offset + np.arange(out.shape[0])[:, None])
+        if entry.random_shock is not None:
+            factor = factor * self._shock(entry.random_shock, state, out.shape[0], offset, d)
+        out *= factor
+        if compiled.topology.demand_integer[d]:
+            np.floor(out + 0.5, out=out)
+
+    def _shock(self, shock: RandomShock, state: TwinState, periods: int, offset: int, d: int) -> FloatArray:
+        """Factor of the random shocks of a stream. Shape (T, B)."""
+        lengths = period_table(shock.duration, self.compiled.network.periods(shock.duration_unit))
+        early = max(0, len(lengths) - 2)  # one that began longer ago than this is over
+        uniform = np.empty((periods + early, 3, state.replicas))
+        entities = 4 * d + np.arange(3)
+        _fill_uniform(uniform, *_clock(state), offset - early, SHOCK, entities, np.arange(3))
+        begins = uniform[:, 0] < shock.probability
+        duration = np.searchsorted(lengths, uniform[:, 1], side="left")
+        factor = np.zeros(begins.shape)
+        factor[begins] = shock.factor.quantile(uniform[:, 2][begins])
+        out = np.empty((periods, state.replicas))
+        _latest(out, begins, duration, factor, state.period, offset)
+        return out
 
     def block(self, state: TwinState, periods: int) -> Draws:
         """All draws that ``periods`` steps from ``state`` need.
@@ -220,9 +320,11 @@ class Tape:
         lead = np.empty((periods, compiled.n_arcs, replicas), dtype=np.int32)
         if len(self._arcs):
             uniform = np.empty((periods, compiled.n_arcs, replicas))
-            clock = (state.seed, state.replica, state.episode, state.period)
-            _fill_uniform(uniform, *clock, 0, LEAD_TIME, self._arcs)
+            _fill_uniform(uniform, *_clock(state), 0, LEAD_TIME, self._arcs, self._arcs)
             _look_up(lead, uniform, state.period, 0, self._arcs, self._lead_tables)
+        for a in self._series:
+            series = np.asarray(compiled.lead_series[a])
+            lead[:, a] = series[(state.period[None, :] + np.arange(periods)[:, None]) % len(series)]
         return lead
 
     def availability(self, state: TwinState, periods: int) -> FloatArray:
@@ -231,8 +333,7 @@ class Tape:
         availability = np.empty((periods, compiled.n_resources, state.replicas))
         if compiled.n_resources:
             if len(self._resources):
-                clock = (state.seed, state.replica, state.episode, state.period)
-                _fill_uniform(availability, *clock, 1, AVAILABILITY, self._resources)
+                _fill_uniform(availability, *_clock(state), 1, AVAILABILITY, self._resources, self._resources)
             _markov(
                 availability,
                 state.arrays.availability,
@@ -251,8 +352,8 @@ class DrawAhead:
     the state, which a scenario may have changed, and is drawn period by period.
     """
 
-    #: Periods drawn at a time.
-    PERIODS = 16
+    #: Most periods drawn at a time, and most columns: many replicas gain nothing and would take memory.
+    PERIODS, COLUMNS = 16, 1024
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -261,26 +362,29 @@ class DrawAhead:
 
     def next(self, state: TwinState) -> Draws:
         """The draws of the period that ``state`` is in, with a time axis of length 1."""
+        ahead = min(self.PERIODS, self.COLUMNS // max(1, state.replicas))
+        if ahead <= 1:
+            return self._tape.block(state, 1)
         place = _places(state, self._at)
-        if self._place is None or self._at == self.PERIODS or self._place.shape != place.shape:
-            self._draw(state)
+        if self._place is None or self._at == ahead or self._place.shape != place.shape:
+            self._draw(state, ahead)
         elif not np.array_equal(place, self._place):
-            self._redraw(state, np.flatnonzero((place != self._place).any(axis=0)))
+            self._redraw(state, np.flatnonzero((place != self._place).any(axis=0)), ahead)
         t = self._at
         self._at += 1
         return Draws(self._demand[t : t + 1], self._lead[t : t + 1], self._tape.availability(state, 1))
 
-    def _draw(self, state: TwinState) -> None:
+    def _draw(self, state: TwinState, ahead: int) -> None:
         self._at = 0
-        self._demand = self._tape.demand(state, self.PERIODS, offset=self._tape.demand_offset)
-        self._lead = self._tape.lead_time(state, self.PERIODS)
+        self._demand = self._tape.demand(state, ahead, offset=self._tape.demand_offset)
+        self._lead = self._tape.lead_time(state, ahead)
         self._place = _places(state, 0)
 
-    def _redraw(self, state: TwinState, moved: NDArray[np.int64]) -> None:
+    def _redraw(self, state: TwinState, moved: NDArray[np.int64], ahead: int) -> None:
         if self._place is None or 4 * len(moved) > state.replicas:
-            self._draw(state)
+            self._draw(state, ahead)
             return
-        part, left = state.clocks(moved), self.PERIODS - self._at
+        part, left = state.clocks(moved), ahead - self._at
         self._demand[self._at :, :, moved] = self._tape.demand(part, left, offset=self._tape.demand_offset)
         self._lead[self._at :, :, moved] = self._tape.lead_time(part, left)
         self._place[:, moved] = _places(part, self._at)
@@ -292,21 +396,48 @@ def _places(state: TwinState, ago: int) -> NDArray[np.int64]:
 
 
 def uniforms(
-    seed: int, stream: int, entity: int, replicas: int, periods: int, *, first_replica: int = 0, episode: int = 0
+    seed: int,
+    stream: int,
+    entity: int,
+    replicas: int = 1,
+    periods: int = 1,
+    *,
+    first_replica: int = 0,
+    episode: int = 0,
+    first_period: int = 0,
 ) -> FloatArray:
     """The raw uniform numbers of one entity. Shape (periods, replicas)."""
-    out = np.empty((periods, entity + 1, replicas))
+    out = np.empty((periods, 1, replicas))
     _fill_uniform(
         out,
         np.full(replicas, seed, dtype=np.uint64),
         np.arange(first_replica, first_replica + replicas, dtype=np.uint32),
         np.full(replicas, episode, dtype=np.uint32),
-        np.zeros(replicas, dtype=np.int64),
+        np.full(replicas, first_period, dtype=np.int64),
         0,
         stream,
         np.array([entity], dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
     )
-    return np.ascontiguousarray(out[:, entity])
+    return out[:, 0]
+
+
+def _clock(state: TwinState) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    return state.seed, state.replica, state.episode, state.period
+
+
+def _coupling(compiled: CompiledNetwork, drawn: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+    """Streams that are correlated in time or with others, the factor that mixes them, and their weights in time."""
+    network, names = compiled.network, compiled.demand_names
+    linked = {name for entry in network.correlations for name in entry.streams}
+    coupled = [int(d) for d in drawn if names[d] in linked or network.demands[names[d]].autocorrelation != 0.0]
+    correlation = correlation_matrix(network.correlations, [names[d] for d in coupled])
+    rates = [network.demands[names[d]].autocorrelation for d in coupled]
+    early = max([0, *(int(np.ceil(np.log(_FORGOTTEN) / np.log(abs(rate)))) for rate in rates if rate != 0.0)])
+    weight = np.array([[rate**k if abs(rate) ** k >= _FORGOTTEN else 0.0 for k in range(early + 1)] for rate in rates])
+    weight = weight.reshape(len(coupled), early + 1)
+    weight /= np.sqrt((weight**2).sum(axis=1, keepdims=True))
+    return np.array(coupled, dtype=np.int64), np.asarray(np.linalg.cholesky(correlation), dtype=np.float64), weight
 
 
 def _is_tabulated(distribution: Distribution) -> bool:

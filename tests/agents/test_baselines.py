@@ -114,7 +114,7 @@ def test_a_residual_base_stock_policy_is_the_kernels_rollout(network: str) -> No
     np.testing.assert_allclose(ours.asked, theirs.demand, rtol=1e-12)
     np.testing.assert_allclose(ours.served, theirs.served, rtol=1e-9)
     assert ours.fill_rate == pytest.approx(theirs.served.sum() / theirs.demand.sum())
-    assert np.ptp(ours.cost) > 0
+    assert (np.ptp(ours.cost) > 0) == (network != "beer_game")  # there nothing is random
 
 
 @every_network

@@ -26,6 +26,7 @@ from twin.errors import ActionError, NetworkError
 
 IDS = sorted(name for name in gym.registry if name.startswith("cogtwin/"))
 NETWORKS = library.names()
+NOTHING_RANDOM = {"beer_game"}
 CASES = [(name, network, mode) for name in IDS for network in NETWORKS for mode in ACTION_MODES]
 SHORT = [(name, network) for name in IDS for network in NETWORKS]
 
@@ -92,7 +93,7 @@ def test_equal_seeds_give_equal_worlds(name: str, network: str, mode: str) -> No
     first = trajectory(one, todo, 3)
     assert same(first, trajectory(two, todo, 3))
     assert same(first, trajectory(one, todo, 3))
-    assert not same(first, trajectory(two, todo, 4))
+    assert same(first, trajectory(two, todo, 4)) == (network in NOTHING_RANDOM)
 
 
 @every_network
@@ -111,8 +112,8 @@ def test_a_reset_without_a_seed_is_the_next_episode(name: str, network: str) -> 
     one, two = make(name, network), make(name, network)
     todo = actions(one.action_space, 20)
     episodes = [trajectory(one, todo, 5), trajectory(one, todo, None), trajectory(one, todo, None)]
-    assert not same(episodes[0], episodes[1])
-    assert not same(episodes[1], episodes[2])
+    assert same(episodes[0], episodes[1]) == (network in NOTHING_RANDOM)
+    assert same(episodes[1], episodes[2]) == (network in NOTHING_RANDOM)
     # The second instance cuts its first episode short: what follows does not depend on how long it was.
     trajectory(two, todo[:3], 5)
     assert same(episodes[1], trajectory(two, todo, None))

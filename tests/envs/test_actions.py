@@ -176,7 +176,7 @@ def test_the_order_rule_is_the_kernels(name: str) -> None:
     for case in range(10):
         levels = np.ascontiguousarray(rng.uniform(-0.3, 2.0, size=position.shape) * span)
         orders = np.empty_like(levels)
-        kernel.base_stock_orders(compiled.topology, position, levels, orders)
+        kernel.base_stock_orders(compiled.topology.pack(), position, levels, orders)
         assert case > 0 or (orders > 0).any()
         for b in range(position.shape[1]):
             np.testing.assert_allclose(

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.reference import TERMS, ReferenceTwin
+from tests.reference import TERMS, ReferenceTwin, Shelf, flatten
 from tests.strategies import networks, random_orders
 from twin import kernel, library
-from twin.compile import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, compile_network
-from twin.economics import COST_TERMS
+from twin.compile import compile_network
+from twin.economics import COST_TERMS, terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.network import Network
-from twin.state import StateArrays, TwinState
+from twin.state import RINGS, StateArrays, TwinState
+from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND
 
 settings.register_profile(
     "kernel",
@@ -44,8 +45,7 @@ def assert_same(first: TwinState, second: TwinState) -> None:
 
 def column(state: TwinState, index: int) -> dict[str, np.ndarray]:
     """All numbers of one replica."""
-    arrays = {name: array[:, index] for name, array in zip(StateArrays._fields, state.arrays, strict=True)}
-    return arrays | {"pipeline": state.logical_pipeline()[:, index]}
+    return {name: state.logical(name)[:, index] for name in StateArrays._fields}
 
 
 def assert_columns_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
@@ -59,7 +59,45 @@ def test_the_reference_names_the_terms_of_the_engine():
     assert tuple(term.name for term in COST_TERMS) == TERMS
 
 
-@settings(PROFILE, max_examples=150)
+def assert_near(got: np.ndarray, expected: list, what: str) -> None:
+    """Two arrays agree to rounding."""
+    expected = np.asarray(expected, dtype=np.float64).reshape(got.shape)
+    if not (np.abs(got - expected) <= 1e-9 + 1e-9 * np.abs(expected)).all():
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9, err_msg=what)
+
+
+def numbers(reference: ReferenceTwin, slots: list[int]) -> dict[str, list[float]]:
+    """The numbers of a reference in the order of the state's arrays; ``slots[a]`` is the length of a pipeline."""
+    out = {
+        "on_hand": list(reference.on_hand.values()),
+        "pipeline": [reference.pipeline(a).get(k, 0.0) for a, n in enumerate(slots) for k in range(n)],
+        "in_transit": [reference.in_transit(a) for a in range(len(slots))],
+        "mail": [units for mail in reference.mail for units in mail],
+        "layers": [],
+        "transit_layers": [],
+    }
+    for point, pile in reference.stock.items():
+        if isinstance(pile, Shelf):  # rows in the order in which they leave
+            there, product = reference.by_age(point), reference.network.products[point[1]]
+            if product.issue != "first_in":
+                lives = sorted(range(1, product.shelf_life + 1), reverse=product.issue == "last_expired")
+                out["layers"] += [sum(v for (_, r), v in there.items() if r == life) for life in lives]
+                continue
+            for age in reversed(range(product.shelf_life)):
+                out["layers"] += [there.pop((age, life), 0.0) for life in range(1, product.shelf_life - age + 1)]
+            assert not any(there.values()), "older than its life allows"
+    for a, arc in enumerate(reference.arcs):
+        if arc.moves_stock and arc.product.shelf_life is not None:
+            there, lives = reference.pipeline_by_life(a), range(1, arc.product.shelf_life + 1)
+            out["transit_layers"] += [there.get((k, life), 0.0) for k in range(slots[a]) for life in lives]
+    for name in ("backorders", "shipped"):
+        out[name] = getattr(reference, name)
+    for name in ("demand", "served", "lost", "delivered", "backlog", "goodwill", "wasted"):
+        out[name] = list(getattr(reference, name).values())
+    return out | {"availability": list(reference.available.values())}
+
+
+@settings(PROFILE, max_examples=500)
 @given(network=networks(), seed=SEEDS)
 def test_kernel_equals_the_reference(network, seed):
     """On the same draws and orders, the kernel and the plain-Python reference agree in every state and cost number."""
@@ -67,42 +105,32 @@ def test_kernel_equals_the_reference(network, seed):
     twin = Twin(network, replicas=replicas, seed=seed)
     first = twin.tape.demand(twin.initial_state(twin.state.seed, twin.state.replica), 1)[0]
     orders = random_orders(seed, PERIODS, twin.compiled.n_arcs, replicas)
-    windows = [int(w) for w in twin.compiled.topology.arc_window]
+    windows = np.floor(twin.compiled.lead_mean + 0.5).astype(int).tolist()
+    slots = np.diff(twin.compiled.topology.pipe_ptr).tolist()
     references = [ReferenceTwin(network, windows, first[:, b].tolist()) for b in range(replicas)]
-    for t in range(PERIODS):
+    for t in range(PERIODS + 1):
+        expected = [numbers(reference, slots) for reference in references]
+        assert set(expected[0]) == set(StateArrays._fields)
+        for name in StateArrays._fields:
+            for b in range(replicas):
+                assert_near(twin.state.logical(name)[:, b], expected[b][name], f"{name}, before period {t}")
+        if t == PERIODS:
+            break
         draws = twin.tape.block(twin.state, 1)
         lead = leads(twin, draws.lead_time[0])
         costs = twin.step(orders[t])
         for b, reference in enumerate(references):
-            terms = reference.step(
-                orders[t, :, b],
-                draws.demand[0, :, b].tolist(),
-                lead[:, b].tolist(),
-                draws.availability[0, :, b].tolist(),
-            )
-            expected = {
-                "on_hand": list(reference.on_hand.values()),
-                "shipped": reference.shipped,
-                "backorders": reference.backorders,
-                "backlog": list(reference.backlog.values()),
-                "lost": list(reference.lost.values()),
-                "served": list(reference.served.values()),
-                "delivered": list(reference.delivered.values()),
-                "in_transit": [reference.in_transit(a) for a in range(len(reference.arcs))],
-                "availability": list(reference.available.values()),
-            }
-            for name, values in expected.items():
-                got = getattr(twin.state.arrays, name)[:, b]
-                np.testing.assert_allclose(got, values, rtol=1e-9, atol=1e-9, err_msg=f"{name}, period {t}")
-            np.testing.assert_allclose(costs[:, b], list(terms.values()), rtol=1e-9, atol=1e-9, err_msg=f"costs, {t}")
+            drawn = (draws.demand[0], lead, draws.availability[0])
+            terms = reference.step(orders[t, :, b], *(numbers[:, b].tolist() for numbers in drawn))
+            assert_near(costs[:, b], list(terms.values()), f"costs of period {t}")
 
 
 @PROFILE
 @given(network=networks(), seed=SEEDS)
 def test_material_balance(network, seed):
-    """What entered minus what left equals what is there, per stock point, replica and period, promises included."""
+    """What entered minus what left and perished equals what is there, and every order is in the mail, met or owed."""
     twin = Twin(network, replicas=3, seed=seed)
-    top, arrays = twin.compiled.topology, twin.state.arrays
+    top, arrays, arcs = twin.compiled.topology, twin.state.arrays, flatten(network)
     orders = random_orders(seed, PERIODS, twin.compiled.n_arcs, 3)
     into = np.zeros((twin.compiled.n_stocks, twin.compiled.n_arcs))
     into[top.arc_destination, np.arange(twin.compiled.n_arcs)] = 1.0
@@ -112,27 +140,38 @@ def test_material_balance(network, seed):
             out_of[top.in_stock[j], a] += top.in_coefficient[j]
     sold = np.zeros((twin.compiled.n_stocks, twin.compiled.n_demands))
     sold[top.demand_stock, np.arange(twin.compiled.n_demands)] = 1.0
+    perishable = [name for i, (_, name) in enumerate(network.stock_points()) if network.products[name].shelf_life]
+    points = [i for i, (_, name) in enumerate(network.stock_points()) if network.products[name].shelf_life]
+    assert len(arrays.wasted) == len(perishable)
+    uses = np.array([[name in arc.uses for name in network.resources] for arc in arcs]).reshape(len(arcs), -1)
+    waits, backorders = (np.array([getattr(arc, name) for arc in arcs])[:, None] for name in ("waits", "backorders"))
 
-    def pipeline() -> np.ndarray:
-        return np.array([arrays.pipeline[top.pipe_ptr[a] : top.pipe_ptr[a + 1]].sum(0) for a in range(len(into[0]))])
+    def under_way(name: str, ptr: np.ndarray) -> np.ndarray:
+        return np.array([getattr(arrays, name)[ptr[a] : ptr[a + 1]].sum(0) for a in range(len(arcs))])
 
     for t in range(PERIODS):
-        there, owed, promised = arrays.on_hand + into @ pipeline(), arrays.backlog.copy(), arrays.backorders.copy()
+        pipeline, mail = under_way("pipeline", top.pipe_ptr), under_way("mail", top.mail_ptr)
+        there, owed, promised = arrays.on_hand + into @ pipeline, arrays.backlog.copy(), arrays.backorders.copy()
+        down = uses.astype(float) @ (arrays.availability == 0.0) > 0
         twin.step(orders[t])
-        now = arrays.on_hand + into @ pipeline()
+        now = arrays.on_hand + into @ under_way("pipeline", top.pipe_ptr)
         moved = into @ arrays.shipped - out_of @ arrays.shipped - sold @ arrays.delivered
+        moved[points] -= arrays.wasted
         np.testing.assert_allclose(now - there, moved, rtol=0, atol=1e-7)
-        np.testing.assert_allclose(pipeline(), arrays.in_transit, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(under_way("pipeline", top.pipe_ptr), arrays.in_transit, rtol=0, atol=1e-9)
         backlogs = top.demand_backlogs[:, None]
         np.testing.assert_allclose(
             np.where(backlogs, arrays.backlog - owed, arrays.lost), arrays.demand - arrays.delivered, atol=1e-9
         )
-        asked = np.maximum(orders[t], 0.0)
-        asked = np.where(top.arc_integer[:, None], np.floor(asked + 0.5), asked)
-        limited = np.where(top.arc_backorders[:, None], arrays.backorders - promised, asked - arrays.shipped)
-        open_orders = np.where(top.arc_backorders[:, None], asked - arrays.shipped, limited)
-        np.testing.assert_allclose(limited, open_orders, atol=1e-9)
-        assert (np.where(top.arc_backorders[:, None], 0.0, limited) >= -1e-9).all()
+        placed = np.array([[arc.nearest_feasible(q) for q in row] for arc, row in zip(arcs, orders[t], strict=True)])
+        reached = mail + placed - under_way("mail", top.mail_ptr)
+        assert (reached >= -1e-9).all()
+        reached = np.where(down & ~waits, 0.0, reached)
+        cancelled = promised + reached - arrays.shipped - arrays.backorders
+        np.testing.assert_allclose(np.where(backorders | down, cancelled, 0.0), 0.0, atol=1e-9)
+        assert (cancelled >= -1e-9).all()
+        assert not np.where(backorders | down, 0.0, arrays.backorders).any()
+        assert not arrays.shipped[down].any()
 
 
 @PROFILE
@@ -147,17 +186,52 @@ def test_nothing_is_negative_and_no_limit_is_exceeded(network, seed):
         for name, array in zip(StateArrays._fields, arrays, strict=True):
             assert (array >= 0.0).all(), name
             assert np.isfinite(array).all(), name
+        assert (arrays.goodwill <= 1.0 + 1e-12).all()
         assert (arrays.shipped <= top.arc_capacity[:, None] * (1 + 1e-12)).all()
         assert not arrays.shipped[top.arc_capacity == 0.0].any()
         used = np.zeros_like(available)
         for a in range(twin.compiled.n_arcs):
             for j in range(top.use_ptr[a], top.use_ptr[a + 1]):
                 used[top.use_resource[j]] += top.use_coefficient[j] * arrays.shipped[a]
-        limit = top.resource_capacity[:, None] * available
+        capacity = np.broadcast_to(top.resource_capacity[:, None], available.shape)
+        limit = np.multiply(capacity, available, out=np.zeros_like(available), where=available > 0.0)
         assert (used <= limit + 1e-8).all()
         assert not used[limit == 0.0].any()
         whole = arrays.shipped[top.arc_integer]
         np.testing.assert_array_equal(whole, np.round(whole))
+
+
+@PROFILE
+@given(network=networks(), seed=SEEDS)
+def test_layers_add_up_and_nothing_outlives_its_shelf_life(network, seed):
+    """Layers sum to the stock, those under way to the pipeline; without receipts all is gone after a shelf life."""
+    twin = Twin(network, replicas=2, seed=seed)
+    compiled, top = twin.compiled, twin.compiled.topology
+    lives = [network.products[name].shelf_life or 0 for _, name in network.stock_points()]
+    arcs = flatten(network)
+
+    def check() -> None:
+        pipeline, layers = twin.state.logical("pipeline"), twin.state.logical("transit_layers")
+        for i, life in enumerate(lives):
+            rows = twin.state.arrays.layers[top.layer_ptr[i] : top.layer_ptr[i + 1]]
+            assert bool(len(rows)) == bool(life)
+            if life:
+                np.testing.assert_allclose(rows.sum(0), twin.state.arrays.on_hand[i], rtol=0, atol=1e-9)
+        for a, arc in enumerate(arcs):
+            rows = layers[top.transit_ptr[a] : top.transit_ptr[a + 1]]
+            assert bool(len(rows)) == (arc.moves_stock and arc.product.shelf_life is not None)
+            if len(rows):
+                slots = pipeline[top.pipe_ptr[a] : top.pipe_ptr[a + 1]]
+                np.testing.assert_allclose(rows.reshape(len(slots), -1, 2).sum(1), slots, rtol=0, atol=1e-9)
+
+    check()
+    for orders in random_orders(seed, PERIODS, compiled.n_arcs, 2):
+        twin.step(orders)
+        check()
+    for _ in range(int(np.diff(top.pipe_ptr).max()) + max(arc.terms.order_delay for arc in arcs) + max(lives)):
+        twin.state.arrays.backorders[:] = 0.0
+        twin.step(np.zeros((compiled.n_arcs, 2)))
+    assert not twin.state.arrays.on_hand[np.array(lives) > 0].any()
 
 
 @PROFILE
@@ -172,9 +246,11 @@ def test_costs_recomputed_from_the_states_around_a_step(network, seed):
         costs = dict(zip(TERMS, twin.step(orders), strict=True))
         after, shipped = twin.state.arrays, twin.state.arrays.shipped
         at_once = (lead == 0) & (phase != ORDER_RECEIVE_DEMAND)
+        at_once &= top.arc_crossing[:, None] | (before.in_transit == 0.0)
         transit = before.in_transit + np.where(at_once, 0.0, shipped)
         if phase == RECEIVE_DEMAND_ORDER:
             on_hand, customers = before.on_hand.copy(), before
+            on_hand[top.stock_waste >= 0] -= after.wasted
             for a in range(twin.compiled.n_arcs):
                 on_hand[top.arc_destination[a]] += np.where(at_once[a], shipped[a], 0.0)
                 for j in range(top.in_ptr[a], top.in_ptr[a + 1]):
@@ -192,7 +268,8 @@ def test_costs_recomputed_from_the_states_around_a_step(network, seed):
         expected = {
             "holding": top.stock_holding @ on_hand,
             "transit_holding": top.arc_transit_holding @ transit,
-            "backlog": top.demand_penalty[backlogs] @ customers.backlog[backlogs],
+            "backlog": top.demand_penalty[backlogs] @ customers.backlog[backlogs]
+            + top.arc_backorder_cost @ after.backorders,
             "lost_sales": top.demand_penalty[~backlogs] @ customers.lost[~backlogs],
             "purchase": top.arc_unit_cost @ shipped,
             "freight": top.arc_freight @ shipped,
@@ -200,10 +277,33 @@ def test_costs_recomputed_from_the_states_around_a_step(network, seed):
             "resource": used,
             "emissions": top.arc_emission_cost @ shipped,
             "revenue": -(top.demand_price @ customers.delivered),
+            "waste": top.stock_waste_cost[top.stock_waste >= 0] @ after.wasted,
         }
+        if top.arc_life.any() and phase != ORDER_RECEIVE_DEMAND:  # the states do not tell what perished on which arc
+            expected["holding"], expected["transit_holding"] = costs["holding"].copy(), costs["transit_holding"].copy()
         for name, value in expected.items():
             np.testing.assert_allclose(costs[name], value, rtol=1e-9, atol=1e-7, err_msg=name)
         np.testing.assert_allclose(sum(costs.values()), sum(expected.values()), rtol=1e-9, atol=1e-6)
+
+
+@settings(PROFILE, max_examples=20)
+@given(network=networks(), seed=SEEDS)
+def test_terminal_value_of_what_is_there_and_what_is_coming(network, seed):
+    """The end of a horizon pays terminal_value for every unit on hand and for every unit on its way to there."""
+    twin = Twin(network, replicas=2, seed=seed)
+    orders = random_orders(seed, 4, twin.compiled.n_arcs, 2)
+    for t in range(4):
+        twin.step(orders[t])
+    state, expected = twin.state.snapshot(1), 0.0
+    for site, product in network.stock_points():
+        worth = network.sites[site].stock[product].terminal_value
+        expected += worth * state["on_hand"][f"{site}/{product}"]
+        for arc, name in zip(flatten(network), twin.compiled.arc_names, strict=True):
+            if arc.target == (site, product):
+                expected += worth * sum(state["pipeline"][name].values())
+    np.testing.assert_allclose(terminal_value(twin.state)[1], expected, rtol=1e-9, atol=1e-9)
+    result = twin.rollout("constant", np.ones(twin.compiled.n_arcs), 2)
+    np.testing.assert_array_equal(result.terminal_value, terminal_value(twin.state))
 
 
 @settings(PROFILE, max_examples=30)
@@ -235,7 +335,7 @@ def test_tiles_leave_no_trace(network, seed):
     """Replicas worked off in tiles of 8 give bitwise what one tile gives, in steps as in the fused rollout."""
     replicas = 21
     one, tiled = Twin(network, replicas=replicas, seed=seed), Twin(network, replicas=replicas, seed=seed)
-    top, arrays = tiled.compiled.topology, tiled.state.arrays
+    packed, store = tiled.compiled.topology.pack(), tiled.state.store
     costs = np.zeros((len(TERMS), replicas))
     levels = np.random.default_rng(seed).uniform(0.0, 25.0, size=(one.compiled.n_arcs, replicas))
     steps = random_orders(seed, 4, one.compiled.n_arcs, replicas)
@@ -243,21 +343,21 @@ def test_tiles_leave_no_trace(network, seed):
     positions = one.positions()
     result = one.rollout("base_stock", levels, 2, warm_up=1)
     with pytest.MonkeyPatch.context() as patch:  # after the lines above, which compile what is called below
-        patch.setattr(kernel, "_tile", lambda _top, _replicas: 8)
+        patch.setattr(kernel, "_tile", lambda _rows, _replicas, _itemsize: 8)
         for orders, wanted in zip(steps, expected, strict=True):
             draws = tiled.tape.block(tiled.state, 1)
             drawn = (draws.demand[0], draws.lead_time[0], draws.availability[0])
-            kernel.step.py_func(top, arrays, orders, *drawn, costs, tiled.state.head)
+            kernel.step.py_func(packed, store, orders, *drawn, costs, tiled.state.head)
             tiled.state.head += 1
             tiled.state.period += 1
             np.testing.assert_array_equal(wanted, costs)
         position = np.zeros_like(levels)
-        kernel.positions.py_func(top, arrays, tiled.state.head, position)
+        kernel.positions.py_func(packed, store, tiled.state.head, position)
         np.testing.assert_array_equal(position, positions)
         draws, costs[:], service = tiled.tape.block(tiled.state, 3), 0.0, np.zeros((2, replicas))
         head = tiled.state.head
         tiled.state.head = kernel.rollout.py_func(
-            top, arrays, kernel.BASE_STOCK, levels, *draws, head, 1, costs, service
+            packed, store, kernel.BASE_STOCK, levels, *draws, head, 1, costs, service
         )
         tiled.state.period += 3
     np.testing.assert_array_equal(result.terms, costs / 2)
@@ -265,10 +365,45 @@ def test_tiles_leave_no_trace(network, seed):
     assert_same(one.state, tiled.state)
 
 
+@settings(PROFILE, max_examples=10)
+@given(network=networks())
+def test_packed_arrays_have_the_names_of_their_classes(network):
+    """What the kernel unpacks by position is, field by field, the topology and the state under the same names."""
+    twin = Twin(network, replicas=2, seed=1)
+    top = twin.compiled.topology
+    packed = top.pack()
+    unpacked = kernel._topology.py_func(packed)  # views of what is held here
+    assert len(packed.marks) == len(top._fields) == len(unpacked)
+    for name in top._fields:
+        np.testing.assert_array_equal(getattr(unpacked, name), getattr(top, name), err_msg=name)
+    numbers = twin.state.store.numbers
+    numbers[:] = np.arange(numbers.size).reshape(numbers.shape)
+    views = kernel._arrays.py_func(twin.state.store)
+    assert views._fields == StateArrays._fields
+    for name in StateArrays._fields:
+        np.testing.assert_array_equal(getattr(views, name), getattr(twin.state.arrays, name), err_msg=name)
+
+
+def test_the_first_replicas_of_a_state_move_on_a_copy():
+    """A view of some replicas is refused, since it would move the others; its fork moves as those replicas do."""
+    network = library.load("five_site_distribution")
+    whole, other = Twin(network, replicas=8, seed=3), Twin(network, replicas=8, seed=3)
+    expected = other.step(np.full((5, 8), 40.0))
+    before = whole.state.content_hash()
+    with pytest.raises(ActionError, match="fork"):
+        whole.at(whole.state.first(3))
+    part = whole.at(whole.state.first(3).fork())
+    np.testing.assert_array_equal(part.step(np.full((5, 3), 40.0)), expected[:, :3])
+    for mine, theirs in zip(part.state.arrays, other.state.arrays, strict=True):
+        np.testing.assert_array_equal(mine, theirs[:, :3])
+    assert whole.state.content_hash() == before
+
+
 def test_more_replicas_than_one_tile_holds():
     """The last replica of a batch that needs several tiles is bitwise the one that runs alone."""
     compiled = compile_network(library.load("five_site_distribution"))
-    many = 2 * kernel._tile.py_func(compiled.topology, 10**9) + 3
+    rows = Twin(compiled).state.store.numbers.shape[0]
+    many = 2 * kernel._tile.py_func(rows, 10**9, 8) + 3
     big, last = Twin(compiled, replicas=many, seed=4), Twin(compiled, replicas=1, seed=4)
     last.state = last.initial_state(np.array([4], dtype=np.uint64), np.array([many - 1], dtype=np.uint32))
     for _ in range(3):
@@ -340,7 +475,8 @@ def test_content_hash_ignores_the_ring_position(network, seed, turn):
         twin.step(orders)
     turned = twin.state.fork()
     turned.head += turn
-    turned.arrays.pipeline[turned.slot_order()] = twin.state.logical_pipeline()
+    for name in RINGS:
+        getattr(turned.arrays, name)[turned.ring_order(name)] = twin.state.logical(name)
     assert turned.content_hash() == twin.state.content_hash()
     ahead = np.ones((twin.compiled.n_arcs, 2))
     one, two = twin.fork(), twin.fork()
@@ -368,7 +504,7 @@ def test_rollout_equals_stepping_from_python(network, seed, replicas):
         for t in range(PERIODS):
             orders = levels.copy()
             if policy == "base_stock":
-                kernel.base_stock_orders(compiled.topology, stepped.positions(), levels, orders)
+                orders = stepped.base_stock_orders(stepped.positions(), levels)
             costs = stepped.step(orders)
             if t >= 3:
                 total += costs
@@ -395,7 +531,8 @@ def test_positions_and_base_stock_orders_by_their_definition(network, seed):
         {compiled.stock_names[top.in_stock[j]]: top.in_coefficient[j] for j in range(top.in_ptr[a], top.in_ptr[a + 1])}
         for a in range(len(names))
     ]
-    position, mean = twin.positions()[:, 0], compiled.lead_mean
+    delay = np.array([arc.terms.order_delay for arc in flatten(network)])
+    position, mean = twin.positions()[:, 0], compiled.lead_mean + delay
     owed = dict.fromkeys(compiled.stock_names, 0.0)
     for key, stream in network.demands.items():
         owed[f"{stream.site}/{stream.product}"] += state["backlog"][key]
@@ -405,16 +542,16 @@ def test_positions_and_base_stock_orders_by_their_definition(network, seed):
     for a in range(len(names)):
         group = sorted((b for b in range(len(names)) if target[b] == target[a]), key=lambda b: mean[b])
         nearer = group[: group.index(a) + 1]
-        horizon = int(np.floor(mean[a] + 0.5)) - (0 if before_receipt else 1)
+        horizon = int(np.floor(compiled.lead_mean[a] + 0.5)) + delay[a] - (0 if before_receipt else 1)
         expected = state["on_hand"][target[a]] - owed[target[a]]
         expected += sum(state["backorders"][names[b]] for b in nearer)
+        expected += sum(sum(state["mail"].get(names[b], {}).values()) for b in nearer)
         for b in group:
             for k, amount in state["pipeline"][names[b]].items():
                 expected += amount if int(k) <= horizon or a == group[-1] else 0.0
         np.testing.assert_allclose(position[a], expected, rtol=1e-9, atol=1e-9)
     levels = np.random.default_rng(seed).uniform(0.0, 40.0, size=(len(names), 1))
-    orders = np.zeros_like(levels)
-    kernel.base_stock_orders(top, twin.positions(), levels, orders)
+    orders = twin.base_stock_orders(twin.positions(), levels)
     if any(lane.origin > lane.destination for lane in network.lanes if lane.origin in network.sites):
         return  # a ring has no downstream end; the order of decisions in it is the file's
     for a in range(len(names)):
@@ -544,6 +681,214 @@ def test_whole_units_are_shipped_as_far_as_they_go(short):
     twin = Twin(three_stores(integer=True, **limits))
     twin.step([[0.0], [1.0], [1.0], [1.0]])
     assert twin.state.arrays.shipped[1:, 0].sum() == 2.0
+
+
+def one_lane(terms, *, product=None, phases=("receive", "order", "demand"), demand=0, resources=None, **store):
+    """One store that one supplier serves on one lane with these terms."""
+    return Network.parse(
+        {
+            "name": "lane",
+            "phases": list(phases),
+            "products": {"item": product or {}},
+            "suppliers": {"maker": {"offers": {"item": {}}}},
+            "resources": resources or {},
+            "sites": {"store": {"stock": {"item": store}}},
+            "lanes": [
+                {"from": "maker", "to": "store", "product": "item", "modes": {"truck": {"lead_time": 1} | terms}}
+            ],
+            "demands": {"d": {"site": "store", "product": "item", "distribution": demand}},
+        }
+    )
+
+
+def played(network, *orders, watch="shipped"):
+    """One row of an array after each of these orders on the last arc, the others ordering nothing."""
+    twin = Twin(network)
+    out = []
+    for order in orders:
+        twin.step(np.append(np.zeros(twin.compiled.n_arcs - 1), order)[:, None])
+        out.append(float(getattr(twin.state.arrays, watch)[-1, 0]))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("terms", "whole", "asked", "placed"),
+    [
+        ({"minimum_order": 3}, False, [-1, 0, 1.4, 1.5, 2.9, 3, 3.2], [0, 0, 0, 3, 3, 3, 3.2]),
+        ({"minimum_order": 2.5}, True, [1.4, 1.5, 2.6, 3.4, 3.5], [0, 3, 3, 3, 4]),
+        ({"lot_size": 4, "maximum_order": 15}, False, [1.9, 2, 5.9, 6, 100], [0, 4, 4, 8, 12]),
+        ({"lot_size": 5, "minimum_order": 7}, True, [4.9, 5, 9, 12.4, 12.5], [0, 10, 10, 10, 15]),
+        ({"lot_size": 3, "minimum_order": 6, "maximum_order": 6}, True, [2.9, 3, 9], [0, 6, 6]),
+        ({"lot_size": 0.5, "maximum_order": 1.75}, False, [0.2, 0.25, 0.9, 8], [0, 0.5, 1, 1.5]),
+        ({"maximum_order": 4.5}, True, [0.4, 0.5, 4.4, 4.5, 9], [0, 1, 4, 4, 4]),
+        ({"lot_size": 4, "maximum_order": 15, "capacity": 10}, True, [6, 100], [8, 10]),
+    ],
+    ids=str,
+)
+def test_feasible_orders_by_hand(terms, whole, asked, placed):
+    """Minimum, lots and maximum make of every order the nearest feasible one; a half goes up; capacity comes after."""
+    assert played(one_lane(terms, product={"integer": whole}), *asked) == placed
+
+
+@pytest.mark.parametrize("phases", [("receive", "order", "demand"), ("order", "receive", "demand")])
+def test_orders_in_the_mail_by_hand(phases):
+    """An order that takes two periods to its source ships in the third; the mail begins with the initial flow."""
+    assert played(one_lane({"order_delay": 2}, phases=phases), 7, 0, 5, 1, 0) == [0, 0, 7, 0, 5]
+    assert played(one_lane({"order_delay": 2, "initial_flow": 3}, phases=phases), 7, 8, 9, 0) == [3, 3, 7, 8]
+    delayed = one_lane({"order_delay": 3, "initial_flow": 3, "lead_time": 2}, phases=phases)
+    state = Twin(delayed).state.snapshot()
+    assert state["mail"] == {"maker->store:truck:item": {"0": 3.0, "1": 3.0, "2": 3.0}}
+    assert sum(state["pipeline"]["maker->store:truck:item"].values()) + state["on_hand"]["store/item"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("terms", "shipped", "owed"),
+    [
+        ({}, [4, 0, 3], [0, 0, 0]),
+        ({"when_down": "waits"}, [4, 0, 4], [0, 5, 0]),
+        ({"unfilled": "backordered"}, [4, 0, 4], [2, 7, 6]),
+        ({"unfilled": "backordered", "when_down": "refused"}, [4, 0, 4], [2, 2, 1]),
+    ],
+    ids=str,
+)
+def test_a_source_that_is_down_by_hand(terms, shipped, owed):
+    """Of 6, 5 and 3 ordered over a capacity of 4, the second while the line is down: refused, or waiting."""
+    line = {"availability": {"failure": 0.0, "recovery": 1.0}, "capacity": 100.0}
+    twin = Twin(one_lane({"uses": {"line": 1}, "capacity": 4.0} | terms, resources={"line": line}))
+    got = []
+    for order, works in ((6.0, 1.0), (5.0, 0.0), (3.0, 1.0)):
+        twin.state.arrays.availability[:] = works
+        twin.step([[order]])
+        got.append((float(twin.state.arrays.shipped[0, 0]), float(twin.state.arrays.backorders[0, 0])))
+    assert got == list(zip(shipped, owed, strict=True))
+
+
+def test_an_unlimited_resource_gives_all_while_up_and_nothing_while_down():
+    """No capacity means no limit, except at an availability of 0."""
+    line = {"availability": {"failure": 0.0, "recovery": 1.0}}
+    twin = Twin(one_lane({"uses": {"line": 1}}, resources={"line": line}))
+    twin.step([[1e12]])
+    assert twin.state.arrays.shipped[0, 0] == 1e12
+    twin.state.arrays.availability[:] = 0.0
+    twin.step([[1e12]])
+    assert twin.state.arrays.shipped[0, 0] == 0.0
+
+
+def test_lead_times_that_keep_the_order_by_hand():
+    """A quicker shipment waits for the one before it, also at a lead time of 0; an empty one holds nobody up."""
+    law = {"distribution": "recorded", "values": [3, 1, 0, 2]}
+    crossing = one_lane({"lead_time": law})
+    keeping = one_lane({"lead_time": law, "crossing": False})
+    assert played(crossing, 1, 10, 100, 0, 0, watch="on_hand") == [0, 10, 111, 111, 111]
+    assert played(keeping, 1, 10, 100, 0, 0, watch="on_hand") == [0, 0, 111, 111, 111]
+    assert played(keeping, 0, 10, 100, 0, 0, watch="on_hand") == [0, 10, 110, 110, 110]
+    assert played(keeping, 0, 0, 100, 1000, 0, watch="on_hand") == [0, 0, 100, 100, 1100]
+
+
+@pytest.mark.parametrize("phases", [("receive", "order", "demand"), ("order", "receive", "demand")])
+def test_shelf_life_by_hand(phases):
+    """With a life of 2 periods a unit can serve the period it comes in and the next, and is then counted as waste."""
+    keeps = one_lane({"lead_time": 0}, product={"shelf_life": 2}, phases=phases, initial=4.0, waste_cost=3.0)
+    assert played(keeps, 1, 2, 0, 0, watch="on_hand") == [5, 2, 0, 0]
+    assert played(keeps, 1, 2, 0, 0, watch="wasted") == [0, 5, 2, 0]
+    twin = Twin(keeps)
+    assert [twin.step([[q]])[TERMS.index("waste"), 0] for q in (1.0, 2.0, 0.0)] == [0, 15, 6]
+
+
+def hub_and_store(issue, lead_time, *, life=3, demand=0, hub=10.0):
+    """A store that buys fresh units at once (the first arc) and fetches older ones from a hub (the last)."""
+    return Network.parse(
+        {
+            "name": "ages",
+            "products": {"item": {"shelf_life": life, "issue": issue}},
+            "suppliers": {"maker": {"offers": {"item": {}}}},
+            "sites": {"hub": {"stock": {"item": {"initial": hub}}}, "store": {"stock": {"item": {"waste_cost": 1.0}}}},
+            "lanes": [
+                {"from": "maker", "to": "store", "product": "item", "modes": {"fresh": {"lead_time": 0}}},
+                {"from": "maker", "to": "hub", "product": "item", "modes": {"fresh": {"lead_time": 9}}},
+                {
+                    "from": "hub",
+                    "to": "store",
+                    "product": "item",
+                    "modes": {"old": {"lead_time": lead_time, "freight_cost": 2.0}},
+                },
+            ],
+            "demands": {"d": {"site": "store", "product": "item", "distribution": demand}},
+        }
+    )
+
+
+def test_a_transport_carries_its_age_and_what_dies_on_the_way_is_waste_of_its_destination():
+    """Of life 3, two periods on the road leave one; a period in the hub before, and all perishes, freight paid."""
+    network = hub_and_store("first_expired", 2)
+    twin = Twin(network)
+    costs = [dict(zip(TERMS, twin.step([[0.0], [0.0], [4.0]])[:, 0], strict=True))]
+    assert twin.state.arrays.in_transit[2, 0] == 4.0
+    assert twin.state.snapshot()["transit_layers"]["hub->store:old:item"] == {"0:life=1": 4.0}
+    costs.append(dict(zip(TERMS, twin.step([[0.0], [0.0], [5.0]])[:, 0], strict=True)))
+    assert twin.state.arrays.in_transit[2, 0] == 0.0  # the four have just arrived, the five perished
+    assert twin.state.arrays.wasted[:, 0].tolist() == [0.0, 5.0]
+    assert [c["freight"] for c in costs] == [8.0, 10.0]
+    assert [c["waste"] for c in costs] == [0.0, 5.0]
+    assert twin.state.arrays.on_hand[:, 0].tolist() == [1.0, 4.0]
+    twin.step(np.zeros((3, 1)))
+    assert twin.state.arrays.wasted[:, 0].tolist() == [1.0, 4.0]
+    assert not twin.state.arrays.on_hand.any()
+
+
+@pytest.mark.parametrize(
+    ("issue", "fresh_first", "old_first"), [("first_expired", 4, 5), ("first_in", 3, 5), ("last_expired", 3, 3)]
+)
+def test_which_units_leave_first(issue, fresh_first, old_first):
+    """Six fresh and six older units meet and six are sold in period 2: the rest perishes when those left expire."""
+    demand = {"distribution": "recorded", "values": [0, 0, 6, 0, 0, 0, 0]}
+    # Bought in period 1 (3 periods left in period 2), fetched then (2 left); or fetched in 0 (2 left), bought in 2 (4).
+    for orders, expires in (({1: (6, 6)}, fresh_first), ({0: (0, 6), 2: (6, 0)}, old_first)):
+        twin = Twin(hub_and_store(issue, 1, life=4, demand=demand, hub=6.0))
+        wasted = []
+        for t in range(7):
+            fresh, old = orders.get(t, (0, 0))
+            twin.step([[float(fresh)], [0.0], [float(old)]])
+            wasted.append(float(twin.state.arrays.wasted[:, 0].sum()))
+        assert wasted == [6.0 if t == expires else 0.0 for t in range(7)]
+
+
+def test_yield_scales_what_a_good_unit_takes():
+    """At a yield of 1/2 a good unit takes twice the inputs, resources, money and emissions of a unit started."""
+    recipe = {"site": "plant", "product": "item", "inputs": {"part": 1}, "lead_time": 1, "yield_share": 0.5}
+    network = Network.parse(
+        {
+            "name": "yield",
+            "emission_price_per_kg": 1.0,
+            "products": {"item": {}, "part": {}},
+            "suppliers": {"maker": {"offers": {"part": {}}}},
+            "resources": {"line": {"capacity": 12, "cost_per_unit": 1}},
+            "sites": {"plant": {"stock": {"item": {}, "part": {"initial": 10}}}},
+            "lanes": [{"from": "maker", "to": "plant", "product": "part", "modes": {"truck": {"lead_time": 1}}}],
+            "recipes": {
+                "make": recipe | {"unit_cost": 3, "emissions_kg_per_unit": 2, "fixed_cost": 7, "uses": {"line": 2}}
+            },
+            "demands": {"d": {"site": "plant", "product": "item", "distribution": 0}},
+        }
+    )
+    twin = Twin(network)
+    costs = dict(zip(TERMS, twin.step([[0.0], [2.0]])[:, 0], strict=True))
+    assert twin.state.arrays.on_hand[:, 0].tolist() == [2.0, 6.0]
+    assert {name: cost for name, cost in costs.items() if cost} == {
+        "purchase": 12.0,
+        "fixed_order": 7.0,
+        "resource": 8.0,
+        "emissions": 8.0,
+    }
+    twin.step([[0.0], [100.0]])
+    assert twin.state.arrays.shipped[1, 0] == 3.0  # 6 parts for 2 each, and 12 of the line for 4 each
+
+
+def test_what_a_source_owes_is_charged_as_backlog():
+    """backorder_cost x units owed at the end of the period joins the customers' backlog."""
+    terms = {"capacity": 4.0, "unfilled": "backordered", "backorder_cost": 0.5}
+    twin = Twin(one_lane(terms))
+    assert [twin.step([[q]])[TERMS.index("backlog"), 0] for q in (10.0, 0.0, 0.0)] == [3.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize("levels", [[np.nan], [np.inf], [[1.0, 2.0, 3.0]], [1.0, 2.0]], ids=repr)

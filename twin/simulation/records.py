@@ -1,0 +1,228 @@
+"""What the simulation keeps of orders and shipments, and that as a section of a snapshot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, TypeAdapter, ValidationError
+
+from twin.compile import CompiledNetwork
+from twin.errors import StaleStateError, did_you_mean
+from twin.schema import explain
+from twin.state import TwinState
+
+__all__ = ["NOTHING", "Arc", "Detail", "Line", "Order", "Shipment", "Stage", "Tracking", "arcs_of"]
+
+Detail = Literal["period", "continuous"]
+Stage = Literal["road", "gate", "queue", "berth", "inside"]
+
+#: Units of one order, None where its order is not known (initial flows, states of another engine).
+Line = tuple[int | None, NonNegativeFloat]
+
+#: Fewer units than these are rounding, and count as nothing.
+NOTHING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """One arc of a network: where it lies, and of its topology what an order and a shipment need."""
+
+    index: int
+    name: str
+    source: str
+    site: str
+    product: str
+    makes: bool
+    target: int
+    inputs: list[tuple[int, float]]
+    uses: list[tuple[int, float]]
+    capacity: float
+    minimum: float
+    lot: float
+    maximum: float
+    backorders: bool
+    waits: bool
+    integer: bool
+    crossing: bool
+    fixed_lead: int
+    life: int
+    delay: int
+
+    def feasible(self, asked: float) -> float:
+        """The order that is placed when ``asked`` units are asked for: minimum, whole lots, maximum."""
+        quantity = asked if asked >= NOTHING else 0.0
+        if self.minimum > 0.0:
+            quantity = 0.0 if quantity < 0.5 * self.minimum else max(quantity, self.minimum)
+        if self.lot > 0.0:
+            quantity = self.lot * math.floor(quantity / self.lot + 0.5)
+        return min(quantity, self.maximum)
+
+
+def arcs_of(compiled: CompiledNetwork, top: Any) -> list[Arc]:
+    """All arcs of a network, in order; ``top`` is its topology as lists."""
+    points = compiled.network.stock_points()
+    first_recipe = compiled.n_arcs - len(compiled.network.recipes)
+    inputs = list(zip(top.in_stock, top.in_coefficient, strict=True))
+    uses = list(zip(top.use_resource, top.use_coefficient, strict=True))
+    return [
+        Arc(
+            index=a,
+            name=name,
+            source=compiled.arc_ends[a][0],
+            site=compiled.arc_ends[a][1],
+            product=points[top.arc_destination[a]][1],
+            makes=a >= first_recipe,
+            target=top.arc_destination[a],
+            inputs=inputs[top.in_ptr[a] : top.in_ptr[a + 1]],
+            uses=uses[top.use_ptr[a] : top.use_ptr[a + 1]],
+            capacity=top.arc_capacity[a],
+            minimum=top.arc_minimum[a],
+            lot=top.arc_lot[a],
+            maximum=top.arc_maximum[a],
+            backorders=top.arc_backorders[a],
+            waits=top.arc_waits[a],
+            integer=top.arc_integer[a],
+            crossing=top.arc_crossing[a],
+            fixed_lead=top.arc_fixed_lead[a],
+            life=top.arc_life[a],
+            delay=top.mail_ptr[a + 1] - top.mail_ptr[a],
+        )
+        for a, name in enumerate(compiled.arc_names)
+    ]
+
+
+@dataclass(slots=True)
+class Order:
+    """An order in the mail, from period ``placed`` to period ``due``; placed before period 0 are initial flows."""
+
+    arc: int
+    placed: int
+    quantity: float
+    due: int
+
+
+@dataclass(slots=True, eq=False)
+class Shipment:
+    """Units under way on an arc, or production in progress. All times in periods.
+
+    Attributes
+    ----------
+    sent
+        Period in which it left; None where that is not known.
+    arrival
+        Time at which it reaches the gate of its destination, or its production is done.
+    units
+        That are there on receipt.
+    lots
+        (life on arrival, units) of what a transport of a perishable product carries; empty for others.
+    lines
+        Which orders these units are for.
+    stage
+        Where it is, since ``since``; ``inside``: unloaded, waits for the receive phase.
+    ticket
+        Orders shipments by when they began what they are doing.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    lane: str
+    sent: int | None
+    arrival: NonNegativeFloat
+    units: NonNegativeFloat
+    lots: list[tuple[int, NonNegativeFloat]]
+    lines: list[Line]
+    stage: Stage = "road"
+    since: NonNegativeFloat = 0.0
+    ticket: Annotated[int, Field(exclude=True)] = 0
+
+    @property
+    def due(self) -> int:
+        """The period whose receive phase it reaches if nothing holds it up at its destination."""
+        return math.ceil(self.arrival)
+
+
+@dataclass
+class Tracking:
+    """What a simulation knows beyond a :class:`twin.state.TwinState`: the section ``events`` of its snapshot.
+
+    Attributes
+    ----------
+    shipments
+        In the order in which they began what they are doing.
+    owed
+        Per lane the orders behind its backorders, oldest first.
+    perished
+        Units per stock point that perished at its gate or berths and are not charged yet.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    detail: Detail
+    shipments: list[Shipment] = field(default_factory=list)
+    owed: dict[str, list[Line]] = field(default_factory=dict)
+    perished: dict[str, NonNegativeFloat] = field(default_factory=dict)
+
+    @classmethod
+    def of_state(cls, state: TwinState, arcs: list[Arc], receipt: int, detail: Detail) -> Tracking:
+        """What a state alone says, of whatever order; slot 0 of its pipelines is received in period ``receipt``."""
+        top = state.compiled.topology
+        pipeline, carried = state.logical("pipeline")[:, 0].tolist(), state.logical("transit_layers")[:, 0].tolist()
+        tracking = cls(detail)
+        for arc in arcs:
+            first, layers = int(top.pipe_ptr[arc.index]), int(top.transit_ptr[arc.index])
+            for slot, units in enumerate(pipeline[first : int(top.pipe_ptr[arc.index + 1])]):
+                if units > 0.0:
+                    rows = carried[layers + slot * arc.life : layers + (slot + 1) * arc.life]
+                    lots = [(life, amount) for life, amount in enumerate(rows, start=1) if amount > 0.0]
+                    shipment = Shipment(arc.name, None, float(receipt + slot), units, lots, [(None, units)])
+                    tracking.shipments.append(shipment)
+            owed = float(state.arrays.backorders[arc.index, 0])
+            if owed > 0.0:
+                tracking.owed[arc.name] = [(None, owed)]
+        return tracking
+
+    def section(self) -> dict[str, Any]:
+        """Plain data that :meth:`parse` reads back."""
+        out: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return out
+
+    @classmethod
+    def parse(cls, section: Mapping[str, Any], state: TwinState) -> Tracking:
+        """Read the section of a snapshot of this state.
+
+        Raises
+        ------
+        StaleStateError
+            When it is not such a section, names what the network does not have, or contradicts the state.
+        """
+        try:
+            tracking = _ADAPTER.validate_python(section)
+        except ValidationError as error:
+            raise StaleStateError("events: " + "; ".join(explain(error))) from None
+        compiled = state.compiled
+        _check_names("shipments", (shipment.lane for shipment in tracking.shipments), compiled.arc_names)
+        _check_names("owed", tracking.owed, compiled.arc_names)
+        _check_names("perished", tracking.perished, compiled.stock_names)
+        for a, name in enumerate(compiled.arc_names):
+            under_way = sum(shipment.units for shipment in tracking.shipments if shipment.lane == name)
+            _check_amount(f"in_transit.{name}", float(state.arrays.in_transit[a, 0]), under_way)
+            owed = sum(units for _, units in tracking.owed.get(name, ()))
+            _check_amount(f"backorders.{name}", float(state.arrays.backorders[a, 0]), owed)
+        return tracking
+
+
+_ADAPTER = TypeAdapter(Tracking)
+
+
+def _check_names(place: str, names: Iterable[str], allowed: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in allowed:
+            raise StaleStateError(f"events.{place}: unknown name '{name}'{did_you_mean(name, allowed)}")
+
+
+def _check_amount(place: str, amount: float, tracked: float) -> None:
+    if abs(tracked - amount) > 1e-6 * max(1.0, amount):
+        raise StaleStateError(f"{place}: {amount:g} differs from {tracked:g} under events")

@@ -54,6 +54,7 @@ OFF_POLICY: dict[str, Any] = {
 #: Every option of every group, built from Python.
 OPTIONS: dict[str, dict[str, Any]] = {
     "network": {
+        "beer_game": NetworkConfig(name="beer_game"),
         "serial_chain": NetworkConfig(name="serial_chain"),
         "essential_medicines": NetworkConfig(name="essential_medicines"),
         "five_site_distribution": NetworkConfig(name="five_site_distribution"),

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from twin import kernel, library
+from twin import library
 from twin.engine import Twin
 from twin.network import Network
 
@@ -193,106 +193,3 @@ def test_example_6_1_of_snyder_and_shen(law, echelon, optimum, tolerance):
     assert error < 0.03
     assert abs(result.cost.mean() - optimum) <= 3 * error + tolerance
     assert abs(result.terms[1].mean() - 30.0) < 0.05
-
-
-# -- a multi-echelon network of another package --------------------------------------------------------------------
-
-SERIES = [
-    24,
-    14,
-    18,
-    22,
-    19,
-    21,
-    25,
-    24,
-    24,
-    19,
-    15,
-    18,
-    20,
-    14,
-    16,
-    19,
-    23,
-    18,
-    22,
-    16,
-    24,
-    23,
-    19,
-    14,
-    22,
-    21,
-    22,
-    21,
-]
-SERIES += [16, 25]
-
-
-def three_stages():
-    """The network of the trace below. Transfer prices between own stages cancel and are left out."""
-    return Network.parse(
-        {
-            "name": "three_stages",
-            "phases": ["order", "receive", "demand"],
-            "products": {"item": {}},
-            "suppliers": {"raw": {"offers": {"item": {"price": 0.5}}}},
-            "resources": {"plant": {"capacity": 100, "cost_per_unit": 0.01}},
-            "sites": {
-                "third": {"stock": {"item": {"holding_cost": 0.01, "initial": 200}}},
-                "second": {"stock": {"item": {"holding_cost": 0.02, "initial": 100}}},
-                "retailer": {"stock": {"item": {"holding_cost": 0.03, "initial": 100}}},
-            },
-            "lanes": [
-                {
-                    "from": "second",
-                    "to": "retailer",
-                    "product": "item",
-                    "modes": {"m": {"lead_time": 4, "transit_holding_cost": 0.01}},
-                },
-                {
-                    "from": "third",
-                    "to": "second",
-                    "product": "item",
-                    "modes": {"m": {"lead_time": 4, "transit_holding_cost": 0.005}},
-                },
-                {
-                    "from": "raw",
-                    "to": "third",
-                    "product": "item",
-                    "modes": {"m": {"lead_time": 0, "uses": {"plant": 1}}},
-                },
-            ],
-            "demands": {
-                "market": {
-                    "site": "retailer",
-                    "product": "item",
-                    "distribution": 20,
-                    "unmet": "backlog",
-                    "penalty": 0.1,
-                    "price": 2,
-                }
-            },
-        }
-    )
-
-
-def test_trace_of_a_three_stage_network():
-    """Thirty periods of a recorded run: profit 758.03, the first five rewards, the final stocks.
-
-    Trace of the package gym-invmgmt (a successor of or-gym's InvManagement, Hubbs et al. 2020, arXiv:2008.06319) with
-    the constant order 20 on its three lanes and this demand series. Phases: order, receive, demand. What one stage
-    pays another for goods cancels in the sum of profits, so only the raw material's and the market's price remain.
-    """
-    twin = Twin(three_stages(), replicas=1)
-    top, arrays = twin.compiled.topology, twin.state.arrays
-    lead, up = np.zeros((3, 1), dtype=np.int32), np.ones((1, 1))
-    rewards, costs = [], np.zeros((10, 1))
-    for t, asked in enumerate(SERIES):
-        kernel.step(top, arrays, np.full((3, 1), 20.0), np.full((1, 1), float(asked)), lead, up, costs, t)
-        rewards.append(-costs.sum())
-    assert arrays.on_hand[:, 0].tolist() == [200.0, 20.0, 22.0]
-    assert not arrays.backlog.any()
-    np.testing.assert_allclose(rewards[:5], [31.62, 12.14, 20.78, 29.54, 23.51], atol=0.00501)
-    assert sum(rewards) == pytest.approx(758.03, abs=0.00501)

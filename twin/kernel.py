@@ -169,6 +169,13 @@ def _tile(rows, replicas, itemsize):  # type: ignore[no-untyped-def]
     return min(replicas, max(64, TILE_BYTES // (itemsize * rows) // 16 * 16))
 
 
+@njit(cache=True, inline="always")
+def _slack(st):  # type: ignore[no-untyped-def]
+    """What rounding may amount to: 3 x (1/3) counts as 1 whole unit, and less than this counts as nothing."""
+    number = st.on_hand.dtype.type
+    return number(1e-9) if st.on_hand.itemsize == 8 else number(1e-4)
+
+
 # -- perishable stock: layers that make up on_hand -------------------------------------------------------------------
 
 
@@ -289,7 +296,7 @@ def _request(top, st, orders, head, b0, b1):  # type: ignore[no-untyped-def]
     """What every arc wants to ship, into ``shipped``: feasible orders, through the mail, plus what is owed."""
     number = st.on_hand.dtype.type
     zero, half = number(0.0), number(0.5)
-    slack = number(1e-9) if st.on_hand.itemsize == 8 else number(1e-4)
+    slack = _slack(st)
     for a in range(len(top.arc_destination)):
         lot, minimum, maximum = top.arc_lot[a], top.arc_minimum[a], top.arc_maximum[a]
         for b in range(b0, b1):
@@ -368,9 +375,7 @@ def _ship(top, st, lead, head, stock_asked, resource_asked, resource_left, b0, b
     """Arc after arc: limit what it ships, take its inputs and resources, keep what is owed, send the shipment off."""
     number = st.on_hand.dtype.type
     zero = number(0.0)
-    slack = (
-        number(1e-9) if st.on_hand.itemsize == 8 else number(1e-4)
-    )  # 3 x (1/3) counts as 1 whole unit, dust as nothing
+    slack = _slack(st)
     # Before the receive phase a lead time of L lands L slots ahead; after it the next receipt is one period away.
     ahead = 0 if top.phase_order == _ORD else -1
     request, lands = np.empty(int(b1 - b0), st.on_hand.dtype), np.empty(int(b1 - b0), np.int64)

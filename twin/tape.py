@@ -1,9 +1,7 @@
 """Exogenous draws as a function of (seed, stream, entity, replica, episode, period).
 
-Uniform numbers come from the counter-based generator Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random
-numbers: as easy as 1, 2, 3", SC 2011): key = seed, counter = (period, replica, episode, stream and entity pair). A
-draw is the quantile of its uniform number. So a replica's numbers do not depend on the batch it runs in, on the length
-of a block, or on any action.
+A draw is the quantile of its uniform number (:mod:`twin.uniforms`). So a replica's numbers do not depend on the batch
+it runs in, on the length of a block, or on any action.
 """
 
 from __future__ import annotations
@@ -22,8 +20,9 @@ from twin.distributions import Distribution, Empirical, Fixed, IntegerDistributi
 from twin.periods import period_table
 from twin.state import TwinState
 from twin.topology import RECEIVE_DEMAND_ORDER
+from twin.uniforms import fill_uniform
 
-__all__ = ["AVAILABILITY", "DEMAND", "HANDLING", "LEAD_TIME", "DrawAhead", "Draws", "Tape", "philox", "uniforms"]
+__all__ = ["AVAILABILITY", "DEMAND", "HANDLING", "LEAD_TIME", "DrawAhead", "Draws", "Tape"]
 
 FloatArray = NDArray[np.float64]
 
@@ -46,59 +45,6 @@ class Draws(NamedTuple):
     def period(self, t: int) -> Draws:
         """The draws of the t-th period alone, still with a time axis of length 1."""
         return Draws(self.demand[t : t + 1], self.lead_time[t : t + 1], self.availability[t : t + 1])
-
-
-@njit(cache=True, inline="always")
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Ten rounds of Philox4x32. All arguments and results are 32-bit words held in uint64."""
-    mask = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
-    for _ in range(10):
-        p0 = np.uint64(0xD2511F53) * c0
-        p1 = np.uint64(0xCD9E8D57) * c2
-        n0 = (p1 >> shift) ^ c1 ^ k0
-        n2 = (p0 >> shift) ^ c3 ^ k1
-        c1 = p1 & mask
-        c3 = p0 & mask
-        c0 = n0
-        c2 = n2
-        k0 = (k0 + np.uint64(0x9E3779B9)) & mask
-        k1 = (k1 + np.uint64(0xBB67AE85)) & mask
-    return c0, c1, c2, c3
-
-
-@njit(cache=True, inline="always")
-def _to_unit(high, low):  # type: ignore[no-untyped-def]
-    """Two 32-bit words as a double strictly between 0 and 1 (52 bits and a half step)."""
-    bits = (high << np.uint64(20)) | (low >> np.uint64(12))
-    return (np.float64(bits) + 0.5) * (1.0 / 4503599627370496.0)
-
-
-@njit(cache=True, nogil=True)
-def _fill_uniform(out, seed, replica, episode, period, offset, stream, entities, rows):  # type: ignore[no-untyped-def]
-    """Fill out[t, rows[e], b] with the uniforms of entities[e]; entities 2j and 2j + 1 share one Philox call."""
-    steps, _, replicas = out.shape
-    shift, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    top = np.uint64(stream) << np.uint64(28)
-    n = len(entities)
-    e = 0
-    while e < n:
-        first = entities[e]
-        both = e + 1 < n and first % 2 == 0 and entities[e + 1] == first + 1
-        c3 = top | np.uint64(first // 2)
-        for t in range(steps):
-            for b in range(replicas):
-                c0 = np.uint64(period[b] + offset + t) & mask
-                w0, w1, w2, w3 = philox(
-                    c0, np.uint64(replica[b]), np.uint64(episode[b]), c3, seed[b] & mask, seed[b] >> shift
-                )
-                if first % 2 == 0:
-                    out[t, rows[e], b] = _to_unit(w0, w1)
-                else:
-                    out[t, rows[e], b] = _to_unit(w2, w3)
-                if both:
-                    out[t, rows[e + 1], b] = _to_unit(w2, w3)
-        e += 2 if both else 1
 
 
 @njit(cache=True, nogil=True)
@@ -236,7 +182,7 @@ class Tape:
         compiled, replicas = self.compiled, state.replicas
         out = np.empty((periods, compiled.n_demands, replicas))
         if len(self._demands):
-            _fill_uniform(out, *_clock(state), offset, DEMAND, self._demands, self._demands)
+            fill_uniform(out, *_clock(state), offset, DEMAND, self._demands, self._demands)
             if len(self._coupled):
                 self._couple(out, state, offset)
             _look_up(out, out, state.period, offset, self._demands, self._demand_tables)
@@ -250,7 +196,7 @@ class Tape:
         """Replace the uniforms of coupled streams by correlated ones, in place. ``out`` has shape (T, D, B)."""
         early, rows = self._weight.shape[1] - 1, np.arange(len(self._coupled))
         uniform = np.empty((out.shape[0] + early, len(rows), state.replicas))
-        _fill_uniform(uniform, *_clock(state), offset - early, DEMAND, self._coupled, rows)
+        fill_uniform(uniform, *_clock(state), offset - early, DEMAND, self._coupled, rows)
         _couple(out, special.ndtri(uniform), self._coupled, self._mix, self._weight)
         inside = np.clip(special.ndtr(out[:, self._coupled]), np.finfo(np.float64).tiny, 1.0 - 2.0**-53)
         out[:, self._coupled] = inside
@@ -288,7 +234,7 @@ class Tape:
         early = max(0, len(lengths) - 2)  # one that began longer ago than this is over
         uniform = np.empty((periods + early, 3, state.replicas))
         entities = 4 * d + np.arange(3)
-        _fill_uniform(uniform, *_clock(state), offset - early, SHOCK, entities, np.arange(3))
+        fill_uniform(uniform, *_clock(state), offset - early, SHOCK, entities, np.arange(3))
         begins = uniform[:, 0] < shock.probability
         duration = np.searchsorted(lengths, uniform[:, 1], side="left")
         factor = np.zeros(begins.shape)
@@ -320,7 +266,7 @@ class Tape:
         lead = np.empty((periods, compiled.n_arcs, replicas), dtype=np.int32)
         if len(self._arcs):
             uniform = np.empty((periods, compiled.n_arcs, replicas))
-            _fill_uniform(uniform, *_clock(state), 0, LEAD_TIME, self._arcs, self._arcs)
+            fill_uniform(uniform, *_clock(state), 0, LEAD_TIME, self._arcs, self._arcs)
             _look_up(lead, uniform, state.period, 0, self._arcs, self._lead_tables)
         for a in self._series:
             series = np.asarray(compiled.lead_series[a])
@@ -333,7 +279,7 @@ class Tape:
         availability = np.empty((periods, compiled.n_resources, state.replicas))
         if compiled.n_resources:
             if len(self._resources):
-                _fill_uniform(availability, *_clock(state), 1, AVAILABILITY, self._resources, self._resources)
+                fill_uniform(availability, *_clock(state), 1, AVAILABILITY, self._resources, self._resources)
             _markov(
                 availability,
                 state.arrays.availability,
@@ -393,33 +339,6 @@ class DrawAhead:
 def _places(state: TwinState, ago: int) -> NDArray[np.int64]:
     """Where each replica stood on its path ``ago`` periods ago, shape (4, B)."""
     return np.stack([state.seed.view(np.int64), state.replica, state.episode, state.period - ago])
-
-
-def uniforms(
-    seed: int,
-    stream: int,
-    entity: int,
-    replicas: int = 1,
-    periods: int = 1,
-    *,
-    first_replica: int = 0,
-    episode: int = 0,
-    first_period: int = 0,
-) -> FloatArray:
-    """The raw uniform numbers of one entity. Shape (periods, replicas)."""
-    out = np.empty((periods, 1, replicas))
-    _fill_uniform(
-        out,
-        np.full(replicas, seed, dtype=np.uint64),
-        np.arange(first_replica, first_replica + replicas, dtype=np.uint32),
-        np.full(replicas, episode, dtype=np.uint32),
-        np.full(replicas, first_period, dtype=np.int64),
-        0,
-        stream,
-        np.array([entity], dtype=np.int64),
-        np.zeros(1, dtype=np.int64),
-    )
-    return out[:, 0]
 
 
 def _clock(state: TwinState) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -38,7 +38,7 @@ def seconds(run: Callable[[], object], repeat: int = 5) -> float:
 
 def kernel_steps(twin: Twin, periods: int) -> Callable[[], None]:
     """One kernel call a period, draws given: the period alone."""
-    state, arcs = twin.state, twin.compiled.n_arcs
+    state, arcs, packed = twin.state, twin.compiled.n_arcs, twin.compiled.topology.pack(twin.dtype)
     draws = twin.tape.block(state, 16)
     ready = [(draws.demand[t], draws.lead_time[t], draws.availability[t]) for t in range(16)]
     orders = np.full((arcs, state.replicas), 5.0, twin.dtype)
@@ -46,7 +46,7 @@ def kernel_steps(twin: Twin, periods: int) -> Callable[[], None]:
 
     def run() -> None:
         for t in range(periods):
-            kernel.step(twin._packed, state.store, orders, *ready[t % 16], costs, state.head)
+            kernel.step(packed, state.store, orders, *ready[t % 16], costs, state.head)
             state.head += 1
 
     return run

@@ -11,7 +11,8 @@ from scipy import stats
 from twin import library
 from twin.engine import Twin
 from twin.network import Network
-from twin.tape import AVAILABILITY, DEMAND, LEAD_TIME, DrawAhead, philox, uniforms
+from twin.tape import AVAILABILITY, DEMAND, LEAD_TIME, DrawAhead
+from twin.uniforms import LANES, philox, uniforms
 
 ONES = 0xFFFFFFFF
 
@@ -36,6 +37,14 @@ def network(demands, *, lead_time=1, resources=None, phases=("receive", "order",
     )
 
 
+def random_words(counter, key):
+    """The four random words of one counter and key, in the third of five lanes."""
+    words, keys = np.zeros((4, 5), np.uint32), np.zeros((2, 5), np.uint32)
+    words[:, 2], keys[:, 2] = counter, key
+    philox(words, keys, 4)
+    return [int(word) for word in words[:, 2]]
+
+
 def draws(net, periods, replicas, seed=11):
     """A block of draws from the start."""
     twin = Twin(net, replicas=replicas, seed=seed)
@@ -56,8 +65,7 @@ def draws(net, periods, replicas, seed=11):
 )
 def test_philox_gives_the_known_answers(counter, key, expected):
     """Philox4x32-10 reproduces the known-answer vectors that ship with Random123 (Salmon et al. 2011)."""
-    words = [np.uint64(word) for word in (*counter, *key)]
-    assert tuple(int(word) for word in philox(*words)) == expected
+    assert tuple(random_words(counter, key)) == expected
 
 
 def test_uniforms_are_philox_words_in_the_documented_places():
@@ -65,9 +73,18 @@ def test_uniforms_are_philox_words_in_the_documented_places():
     seed, stream, entity, replica, episode, period = 2**63 + 12345, 2, 7, 4, 3, 5
     got = uniforms(seed, stream, entity, 1, period + 1, first_replica=replica, episode=episode)[period, 0]
     counter = (period, replica, episode, (stream << 28) | (entity // 2))
-    words = [int(w) for w in philox(*(np.uint64(w) for w in (*counter, seed & ONES, seed >> 32)))]
-    high, low = words[2:]  # an odd entity takes the second pair of words
+    high, low = random_words(counter, (seed & ONES, seed >> 32))[2:]  # an odd entity takes the second pair of words
     assert got == (((high << 20) | (low >> 12)) + 0.5) / 2**52
+
+
+@pytest.mark.parametrize(
+    ("replicas", "periods"), [(1, LANES + 3), (3, LANES), (LANES - 1, 4), (LANES + 5, 3), (700, 5)]
+)
+def test_uniforms_do_not_depend_on_how_many_go_together(replicas, periods):
+    """However counters are grouped for speed, each number is that of its own period and replica."""
+    together = uniforms(9, DEMAND, 3, replicas, periods)
+    for t, b in [(0, 0), (periods - 1, replicas - 1), (periods // 2, replicas // 3), (periods - 1, 0)]:
+        assert together[t, b] == uniforms(9, DEMAND, 3, first_replica=b, first_period=t)[0, 0]
 
 
 @pytest.mark.parametrize("stream", [DEMAND, LEAD_TIME, AVAILABILITY])

@@ -14,7 +14,7 @@ from twin.distributions import Distribution, Empirical, Fixed, Recorded
 from twin.network import Delay, Network
 from twin.periods import period_table
 from twin.state import TwinState
-from twin.tape import uniforms
+from twin.uniforms import uniforms
 
 __all__ = ["Duration", "Moment", "duration", "snap", "transit_times", "uniform"]
 

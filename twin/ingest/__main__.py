@@ -20,8 +20,8 @@ from twin.ingest.assemble import build_network
 from twin.ingest.csvfile import read_csv
 from twin.ingest.mapping import load_mapping
 from twin.ingest.output import refuse_existing, write_network
-from twin.ingest.quality import quality_report, quality_table, quarantine_text, shortfalls
-from twin.ingest.tables import read_tables
+from twin.ingest.quality import left_behind, quality_report, quality_table, quarantine_text, shortfalls
+from twin.ingest.tables import read_tables, table_files
 from twin.ingest.template import write_template
 from twin.ingest.willems_data import read_chain
 from twin.network import Network
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make network files of real networks and real data.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="willems|intel|tables")
     _willems_parser(commands)
@@ -55,8 +56,10 @@ def _add(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: int
 ) -> argparse.ArgumentParser:
     line = [entry for entry in EXAMPLES.splitlines() if f"twin.ingest {name} " in entry][example].strip()
-    command = commands.add_parser(name, help=text, description=f"{text}.", epilog=f"example: {line}")
-    command.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    command = commands.add_parser(
+        name, help=text, description=f"{text}.", epilog=f"example: {line}", allow_abbrev=False
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace files that exist; never one that is read")
     return command
 
 
@@ -136,7 +139,7 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _willems(options: argparse.Namespace) -> None:
-    refuse_existing([options.output], options.overwrite)
+    refuse_existing([options.output], options.overwrite, inputs=[Path(options.stages), Path(options.links)])
     chain = read_chain(read_csv(options.stages), read_csv(options.links), options.chain)
     network = willems.build_network(chain, holding_rate=options.holding_rate, layout=options.layout)
     write_network(options.output, network, willems.chain_comment(chain))
@@ -144,7 +147,7 @@ def _willems(options: argparse.Namespace) -> None:
 
 
 def _intel(options: argparse.Namespace) -> None:
-    refuse_existing([options.output], options.overwrite)
+    refuse_existing([options.output], options.overwrite, inputs=[Path(options.data)])
     given = intel.Assumptions(
         options.lead_time,
         options.lead_time_sd,
@@ -169,6 +172,11 @@ def _intel(options: argparse.Namespace) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     if options.template is not None:
+        given = [name for name in ("folder", "mapping", "output", "quarantine", "report") if getattr(options, name)]
+        given += ["overwrite"] if options.overwrite else []
+        if given:
+            listed = ", ".join(f"--{name}" for name in given)
+            raise DataError(f"--template writes an example set and nothing else; leave out {listed}")
         for path in write_template(options.template):
             sys.stdout.write(f"{path}\n")
         return
@@ -176,23 +184,34 @@ def _tables(options: argparse.Namespace) -> None:
         if getattr(options, name) is None:
             raise DataError(f"--{name} is needed (or --template DIR for an example set)")
     output: Path = options.output
+    if not output.name:
+        raise DataError(f"{output} is a folder; give the name of a file")
     quarantine = options.quarantine or output.with_suffix(".quarantine.csv")
     report_path = options.report or output.with_suffix(".quality.json")
-    refuse_existing([output, quarantine, report_path], options.overwrite)
     mapping = load_mapping(options.mapping)
+    refuse_existing(
+        [output, quarantine, report_path],
+        options.overwrite,
+        inputs=[options.mapping, *table_files(options.folder, mapping).values()],
+        # What a stopped import left behind does not stand in the way of the next one.
+        replaceable=[] if output.exists() else left_behind(quarantine, report_path),
+    )
     tables = read_tables(options.folder, mapping)
     report = quality_report(tables.audits, mapping)
     write_text(quarantine, quarantine_text(tables.audits))
-    write_text(report_path, json.dumps(report, indent=2) + "\n")
-    bad = sum(audit.rows - audit.accepted for audit in tables.audits)
-    sys.stdout.write(f"{quality_table(report)}{bad} rows in quarantine: {quarantine}; report: {report_path}\n")
-    short = shortfalls(tables.audits, mapping)
-    if short:
-        raise DataError(
-            "the tables are not good enough; no network is written\n" + "\n".join(f"  - {s}" for s in short)
-        )
-    network = build_network(tables, mapping)
-    write_network(output, network, "Made of tables by python -m twin.ingest tables; see provenance, at the end.")
+    try:
+        short = "\n".join(f"  - {line}" for line in shortfalls(tables.audits, mapping))
+        if short:
+            raise DataError(f"the tables are not good enough; no network is written\n{short}")
+        network = build_network(tables, mapping)
+        write_network(output, network, "Made of tables by python -m twin.ingest tables; see provenance, at the end.")
+    except BaseException as error:
+        report |= {"passed": False, "reason": str(error) or type(error).__name__}
+        raise
+    finally:
+        write_text(report_path, json.dumps(report, indent=2) + "\n")
+        bad = sum(audit.rows - audit.accepted for audit in tables.audits)
+        sys.stdout.write(f"{quality_table(report)}{bad} rows in quarantine: {quarantine}; report: {report_path}\n")
     _summary(output, network)
 
 

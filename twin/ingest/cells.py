@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
 from twin.errors import did_you_mean
-from twin.ingest.fields import FieldSpec
+from twin.ingest.fields import FIRST_YEAR, LAST_YEAR, FieldSpec
 from twin.ingest.mapping import KG, ImportMapping, TableMapping
 from twin.periods import DAYS
 
@@ -19,8 +19,8 @@ NODE_KINDS = ("supplier", "plant", "port", "warehouse", "distribution_centre", "
 
 _FLAGS = {"yes": True, "true": True, "1": True, "y": True, "no": False, "false": False, "0": False, "n": False}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-#: Longer lead times and dates outside these years are slips of the pen.
-LONGEST_DAYS, FIRST_YEAR, LAST_YEAR = 3653, 1900, 2199
+#: Longer lead times are slips of the pen.
+LONGEST_DAYS = 3653
 _RANGE = {"longitude": 180.0, "latitude": 90.0}
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["HISTORIES", "TABLES", "FieldSpec"]
+__all__ = ["FIRST_YEAR", "HISTORIES", "LAST_YEAR", "TABLES", "FieldSpec"]
+
+#: Dates outside these years are slips of the pen.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 
 Kind = Literal["text", "name", "number", "positive", "longitude", "latitude", "flag", "moment", "node_kind"]
 

@@ -18,10 +18,11 @@ from twin.calibration import significant
 from twin.errors import DataError, did_you_mean
 from twin.ingest.csvfile import read_csv
 from twin.network import Network
+from twin.periods import DAYS
 
 __all__ = ["Assumptions", "History", "Series", "build_network", "quality_table", "read_history", "select"]
 
-WEEKS_PER_YEAR = 365.25 / 7.0
+WEEKS_PER_YEAR = DAYS["year"] / DAYS["week"]
 
 _COLUMNS = (
     "Distribution Center",
@@ -237,7 +238,7 @@ def build_network(history: History, series: Sequence[Series], assumptions: Assum
                 "assumptions": [
                     "lanes, lead times and costs are not in the data: one supplier with unlimited stock, one lane to "
                     "every stock point, with the figures under 'assumed' (times in weeks)",
-                    "holding cost a week: unit_cost x holding_rate_per_year / 52.18",
+                    f"holding cost a week: unit_cost x holding_rate_per_year / {WEEKS_PER_YEAR:.2f}",
                     "penalty p from the service level s and the holding cost h: p / (p + h) = s (the newsvendor "
                     "ratio), so p = h s / (1 - s)",
                     f"initial stock is the orders of the first {cover} weeks, which end before a first order can "

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from twin.demand import Name
 from twin.errors import DataError, did_you_mean
 from twin.files import read_mapping
-from twin.ingest.fields import HISTORIES, TABLES
+from twin.ingest.fields import FIRST_YEAR, HISTORIES, LAST_YEAR, TABLES
 from twin.periods import TimeUnit
 from twin.schema import NonNegative, Positive, Share, StrictModel, explain
 
@@ -171,7 +171,7 @@ def load_mapping(path: str | Path) -> ImportMapping:
 
 
 def _problems(mapping: ImportMapping) -> Iterator[str]:
-    """What the types cannot see: fields that do not exist or are missing, and currencies without a rate."""
+    """What the types cannot see: fields that do not exist or are missing, currencies without a rate, absurd days."""
     currencies = {mapping.network.currency, *mapping.rates}
     for name, table in mapping.tables.given().items():
         fields = TABLES[name]
@@ -192,5 +192,9 @@ def _problems(mapping: ImportMapping) -> Iterator[str]:
     if mapping.network.currency in mapping.rates:
         yield f"rates.{mapping.network.currency}: this is the network's own currency; its rate is 1"
     rules = mapping.demand
+    days = {"timely.as_of": mapping.timely.as_of, "demand.first": rules.first, "demand.last": rules.last}
+    for place, day in days.items():
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            yield f"{place}: must lie between {FIRST_YEAR}-01-01 and {LAST_YEAR}-12-31, received {day}"
     if rules.first is not None and rules.last is not None and rules.last < rules.first:
         yield f"demand.last: must not be before demand.first = {rules.first}, received {rules.last}"

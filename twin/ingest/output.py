@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,46 @@ __all__ = ["network_text", "refuse_existing", "write_network"]
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
-    """Check all places of output before any work is done.
+def refuse_existing(
+    paths: Iterable[Path], overwrite: bool, *, inputs: Iterable[Path], replaceable: Collection[Path] = ()
+) -> None:
+    """Check all places of output before anything is written.
+
+    Parameters
+    ----------
+    paths
+        Of the outputs.
+    overwrite
+        Whether files that exist may be replaced; never one of the inputs.
+    inputs
+        The files that the import reads.
+    replaceable
+        Outputs that may be replaced unasked.
 
     Raises
     ------
     DataError
-        When a file is there and may not be overwritten, when its folder is missing, or when two outputs are one file.
+        When a file is there and may not be overwritten, when its folder is missing, when an output is one of the
+        inputs, or when two outputs are one file.
     """
-    seen: set[Path] = set()
+    read, seen = list(inputs), list[Path]()
     for path in paths:
-        if path.resolve() in seen:
+        if any(_same_file(path, other) for other in read):
+            raise DataError(f"{path} is a file that the import reads; give the output another name")
+        if any(_same_file(path, other) for other in seen):
             raise DataError(f"{path} is given for two outputs; they need different names")
-        seen.add(path.resolve())
+        seen.append(path)
         if path.is_dir():
             raise DataError(f"{path} is a folder; give the name of a file")
-        if path.exists() and not overwrite:
+        if path.exists() and not overwrite and path not in replaceable:
             raise DataError(f"{path} exists; give --overwrite to replace it")
         if not path.parent.is_dir():
             raise DataError(f"cannot write {path}: the folder {path.parent} does not exist")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file: through links, or in upper and lower case where the disk knows no case."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def network_text(network: Network, comment: str) -> str:

@@ -7,11 +7,23 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from twin.ingest.mapping import DIMENSIONS, Dimension, ImportMapping
 
-__all__ = ["Audit", "Finding", "Problem", "quality_report", "quality_table", "quarantine_text", "shortfalls"]
+__all__ = [
+    "Audit",
+    "Finding",
+    "Problem",
+    "left_behind",
+    "quality_report",
+    "quality_table",
+    "quarantine_text",
+    "shortfalls",
+]
+
+_QUARANTINE_HEADER = ("file", "line", "column", "value", "dimension", "reason")
 
 
 class Finding(NamedTuple):
@@ -113,9 +125,20 @@ def quarantine_text(audits: Sequence[Audit]) -> str:
     """All problems as CSV: file, line, column, value, dimension, reason."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["file", "line", "column", "value", "dimension", "reason"])
+    writer.writerow(_QUARANTINE_HEADER)
     for audit in audits:
         for problem in audit.problems:
             column, value, reason = problem.finding
             writer.writerow([problem.file, problem.line, column, value, problem.dimension, reason])
     return out.getvalue()
+
+
+def left_behind(quarantine: Path, report: Path) -> list[Path]:
+    """Which of the two files are there and begin as an import writes them."""
+    starts = {quarantine: ",".join(_QUARANTINE_HEADER) + "\n", report: '{\n  "passed": '}
+    return [path for path, start in starts.items() if path.is_file() and _begins(path, start.encode())]
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(start)) == start

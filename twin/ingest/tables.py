@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +17,10 @@ from twin.ingest.mapping import Dimension, ImportMapping
 from twin.ingest.progress import progress
 from twin.ingest.quality import Audit, Finding
 
-__all__ = ["Record", "TableSet", "read_tables"]
+__all__ = ["Record", "TableSet", "read_tables", "table_files"]
+
+#: How far two prices may lie apart, as a share, and be one: a currency's rate leaves a trace in the last digits.
+_PRICE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class TableSet:
         return {record.values["name"]: record.values for record in self.records.get(table, [])}
 
 
+def table_files(folder: Path, mapping: ImportMapping) -> dict[str, Path]:
+    """The file of every table that the mapping names."""
+    return {name: folder / (table.file or f"{name}.csv") for name, table in mapping.tables.given().items()}
+
+
 def read_tables(folder: str | Path, mapping: ImportMapping, *, today: date | None = None) -> TableSet:
     """Read and check all tables that the mapping names.
 
@@ -60,9 +69,9 @@ def read_tables(folder: str | Path, mapping: ImportMapping, *, today: date | Non
         raise DataError(f"no such folder: {folder}")
     as_of = mapping.timely.as_of or today or datetime.now(UTC).date()
     files = {}
-    for name, table in mapping.tables.given().items():
-        files[name] = read_csv(folder / (table.file or f"{name}.csv"), delimiter=mapping.csv.delimiter)
-        files[name].positions(table.columns.values())
+    for name, path in table_files(folder, mapping).items():
+        files[name] = read_csv(path, delimiter=mapping.csv.delimiter)
+        files[name].positions(mapping.tables.given()[name].columns.values())
     found = TableSet()
     for name, file in files.items():
         found.checksums[file.path.name] = file.sha256
@@ -117,17 +126,16 @@ class _Reader:
             ],
         )
         yield "valid", list(self._parse(cells, values))
-        yield "unique", list(self._repeated(row, cells, values))
+        yield "unique", list(self._repeated(cells, values))
         dated = {key: value for key, value in values.items() if isinstance(value, datetime)}
         if dated:
             yield "timely", list(self._untimely(dated, cells))
         yield (
             "consistent",
-            [
-                self._finding(key, cells.get(key, ""), reason)
-                for key, reason in _CONSISTENT[self._name](self, values, row.line)
-            ],
+            [self._finding(key, cells.get(key, ""), reason) for key, reason in _CONSISTENT[self._name](self, values)],
         )
+        # Only a row that passed every check gets here: the reader of the checks stops at the first that fails.
+        self._remember(row.line, cells, values)
 
     def _finding(self, key: str, value: str, reason: str) -> Finding:
         return Finding(self._columns.get(key, key), value, reason)
@@ -141,20 +149,25 @@ class _Reader:
             except CellError as refusal:
                 yield self._finding(key, text, str(refusal))
 
-    def _repeated(self, row: Row, cells: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[Finding]:
-        """Names are unique as the network will spell them; rows of a history by their id, or as a whole."""
-        key: Hashable
+    def _key(self, cells: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, Hashable]:
+        """What makes a row unique, and the field to show: names as the network spells them; rows by id, or whole."""
         if self._name == "recipes":
             maker = values.get("name") or (values["site"], values["product"])
-            shown, key = "input", (maker, values["input"])
-        elif self._name in {"orders", "demand"}:
-            shown = "id" if "id" in values else next(iter(cells))
-            key = values.get("id") or tuple(cells.values())
-        else:
-            shown, key = "name", identifier(values["name"])
+            return "input", (maker, values["input"])
+        if self._name in {"orders", "demand"}:
+            return "id" if "id" in values else next(iter(cells)), values.get("id") or tuple(cells.values())
+        return "name", identifier(values["name"])
+
+    def _repeated(self, cells: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[Finding]:
+        shown, key = self._key(cells, values)
         if key in self._seen:
             yield self._finding(shown, cells[shown], f"repeats line {self._seen[key]}")
-        self._seen.setdefault(key, row.line)
+
+    def _remember(self, line: int, cells: Mapping[str, str], values: Mapping[str, Any]) -> None:
+        """Keep what later rows are held against; of good rows only, so that a bad one does not block its correction."""
+        self._seen[self._key(cells, values)[1]] = line
+        if self._name == "lanes" and "price" in values:
+            self._prices.setdefault((values["from"], values["product"]), (values["price"], line))
 
     def _untimely(self, dated: Mapping[str, datetime], cells: Mapping[str, str]) -> Iterator[Finding]:
         for key, moment in dated.items():
@@ -174,14 +187,14 @@ class _Reader:
     def _is_supplier(self, node: str) -> bool:
         return bool(self._known["nodes"].get(node, {}).get("kind") == "supplier")
 
-    def _node(self, values: Mapping[str, Any], _: int) -> Iterator[tuple[str, str]]:
+    def _node(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if ("longitude" in values) != ("latitude" in values):
             yield ("latitude" if "longitude" in values else "longitude"), "is empty, but the other coordinate is given"
 
-    def _nothing(self, _: Mapping[str, Any], __: int) -> Iterator[tuple[str, str]]:
+    def _nothing(self, _: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ()
 
-    def _lane(self, values: Mapping[str, Any], line: int) -> Iterator[tuple[str, str]]:
+    def _lane(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for key, table in (("from", "nodes"), ("to", "nodes"), ("product", "products")):
             yield from self._unknown(values, key, table)
         if values["from"] == values["to"]:
@@ -192,11 +205,11 @@ class _Reader:
             if not self._is_supplier(values["from"]):
                 yield "price", "is given, but the lane does not begin at a supplier"
                 return
-            price, first = self._prices.setdefault((values["from"], values["product"]), (values["price"], line))
-            if price != values["price"]:
+            price, first = self._prices.get((values["from"], values["product"]), (values["price"], 0))
+            if not math.isclose(price, values["price"], rel_tol=_PRICE_TOLERANCE):
                 yield "price", f"differs from line {first}: a supplier has one price for a product"
 
-    def _recipe(self, values: Mapping[str, Any], _: int) -> Iterator[tuple[str, str]]:
+    def _recipe(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for key, table in (("site", "nodes"), ("product", "products"), ("input", "products")):
             yield from self._unknown(values, key, table)
         if self._is_supplier(values["site"]):
@@ -204,12 +217,12 @@ class _Reader:
         if values["input"] == values["product"]:
             yield "input", "is the product itself"
 
-    def _order(self, values: Mapping[str, Any], _: int) -> Iterator[tuple[str, str]]:
+    def _order(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from self._unknown(values, "lane", "lanes")
         if values["received_at"] < values["ordered_at"]:
             yield "received_at", "lies before the order"
 
-    def _demand(self, values: Mapping[str, Any], _: int) -> Iterator[tuple[str, str]]:
+    def _demand(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from self._unknown(values, "site", "nodes")
         yield from self._unknown(values, "product", "products")
         if self._is_supplier(values["site"]):
@@ -219,7 +232,7 @@ class _Reader:
             yield "quantity", "is a fraction of a product that comes in whole units"
 
 
-_CONSISTENT: dict[str, Callable[[_Reader, Mapping[str, Any], int], Iterator[tuple[str, str]]]] = {
+_CONSISTENT: dict[str, Callable[[_Reader, Mapping[str, Any]], Iterator[tuple[str, str]]]] = {
     "nodes": _Reader._node,
     "products": _Reader._nothing,
     "lanes": _Reader._lane,

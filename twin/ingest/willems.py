@@ -20,12 +20,12 @@ from twin.distributions import Normal
 from twin.errors import DataError
 from twin.ingest.willems_data import Chain, Stage
 from twin.network import Network
+from twin.periods import DAYS
 
 __all__ = ["HOLDING_RATE", "Layout", "build_network", "chain_comment"]
 
 #: Holding cost, as a share of a unit's cumulated cost a year.
 HOLDING_RATE = 0.25
-DAYS_PER_YEAR = 365.0
 
 #: How much clipping a normal demand at 0 may raise its mean, as a share, before a gamma takes its place.
 _CLIPPING = 0.01
@@ -54,7 +54,7 @@ def build_network(chain: Chain, *, holding_rate: float = HOLDING_RATE, layout: L
     order = [name for name in nx.topological_sort(_graph(chain)) if name in chain.stages]
     worth = _cumulated_cost(chain, order)
     need = _requirement(chain, order)
-    held = {name: significant(holding_rate / DAYS_PER_YEAR * worth[name], 6) for name in order}
+    held = {name: significant(holding_rate / DAYS["year"] * worth[name], 6) for name in order}
     notes: list[str] = []
     data: dict[str, Any] = {
         "products": {},
@@ -198,8 +198,8 @@ def _assumptions(holding_rate: float, layout: Layout) -> list[str]:
         "clipping the normal at 0 would raise its mean by more than 1 %",
         "unmet demand is backlogged; the quoted service time (maxServiceTime) is not modelled: customers want their "
         "units on the day they ask",
-        f"holding cost: {holding_rate:g} a year / 365 days x the cumulated cost of a unit (stageCost summed along the "
-        "chain); stock in process is not charged, since no policy changes its mean",
+        f"holding cost: {holding_rate:g} a year / {DAYS['year']:g} days x the cumulated cost of a unit (stageCost "
+        "summed along the chain); stock in process is not charged, since no policy changes its mean",
         "backlog penalty p from the service level s and the holding cost h of the stage: p / (p + h) = s (the "
         "newsvendor ratio), so p = h s / (1 - s)",
         "at the start every stage holds one day's mean requirement, and as much is under way for every day of its "

@@ -62,6 +62,25 @@ def test_help_shows_an_example(command, capsys):
     assert f"python -m twin.ingest {' '.join(command)}" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["willems", "--stage", "s", "--links", "l", "--chain", "1", "--output", "o.yaml"],
+        ["intel", "--data", "d", "--out", "o.yaml"],
+        ["tables", "--templ", "t"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_options_are_written_out(command, tmp_path, monkeypatch, capsys):
+    """A shortened option is refused, so that a new option never changes what an old command means."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_module_runs_as_a_program(tmp_path):
     """`python -m twin.ingest` in a process of its own: an error goes to standard error, with status 2."""
     command = [sys.executable, "-m", "twin.ingest", "tables", "--folder", "x", "--mapping", "y", "--output", "z.yaml"]

@@ -9,9 +9,12 @@ import pytest
 
 from twin.engine import Twin
 from twin.errors import DataError
+from twin.ingest import willems
 from twin.ingest.__main__ import main
 from twin.ingest.intel import Assumptions, build_network, quality_table, read_history, select
+from twin.ingest.willems_data import Chain, Stage
 from twin.network import Network
+from twin.periods import DAYS
 
 HEADER = "Distribution Center,Product Offering,Generation,SKU,ASP Group,Week,Forecasted Demand,Customer Orders\n"
 ROWS = """\
@@ -64,6 +67,24 @@ def test_assumptions_become_figures_and_stand_in_the_provenance(small):
     assert network.sites["BETA"].stock["SKU-A-1"].initial == 30
     assert network.lanes[0].modes["standard"].lead_time.mean_value == 2
     assert network.provenance["assumed"]["lead_time"] == 2
+
+
+def test_a_year_is_as_long_as_in_the_chains(small):
+    """Holding costs of the two published sources can be compared: both count a year as 365.25 days."""
+    history = read_history(small)
+    network = build_network(history, select(history), Assumptions(unit_cost=10.0, holding_rate_per_year=0.25))
+    stage = Stage("part", "Part", 0, 10.0, 1.0, 0.0, (), 5.0, 0.0, 0.0, 0.5)
+    chain = willems.build_network(Chain(1, {"part": stage}, {"part": ()}, {}), holding_rate=0.25)
+    weekly = network.sites["ALPHA"].stock["SKU-A-1"].holding_cost
+    assert weekly == pytest.approx(0.25 * 10 / DAYS["year"] * DAYS["week"], rel=1e-5)
+    assert chain.sites["chain"].stock["part"].holding_cost * DAYS["week"] == pytest.approx(weekly, rel=1e-5)
+
+
+def test_the_file_that_is_read_is_not_replaced(small, capsys):
+    """--overwrite does not reach the data."""
+    assert main(["intel", "--data", str(small), "--output", str(small), "--overwrite"]) == 2
+    assert f"{small} is a file that the import reads" in capsys.readouterr().err
+    assert small.read_text(encoding="utf-8") == HEADER + ROWS
 
 
 @pytest.mark.parametrize(

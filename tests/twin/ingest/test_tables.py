@@ -165,6 +165,95 @@ def test_outputs_need_places_of_their_own(example, tmp_path, capsys):
     assert "--mapping is needed" in capsys.readouterr().err
 
 
+def test_no_file_that_is_read_is_replaced(example, capsys):
+    """--overwrite does not reach the mapping and the tables, neither through a link nor in another spelling."""
+    (example.folder / "linked.yaml").symlink_to(example.folder / "mapping.yaml")
+    (example.folder / "hard.csv").hardlink_to(example.folder / "lanes.csv")
+    before = {path: path.read_bytes() for path in example.folder.iterdir()}
+    for option, name in (
+        ("--output", "mapping.yaml"),
+        ("--output", "linked.yaml"),
+        ("--quarantine", "orders.csv"),
+        ("--quarantine", "../tables/demand.csv"),
+        ("--report", "nodes.csv"),
+        ("--report", "hard.csv"),
+    ):
+        path = str(example.folder / name)
+        assert example.run(option, path, "--overwrite") == 2
+        assert f"{path} is a file that the import reads" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in example.folder.iterdir()} == before
+
+
+def test_one_file_is_not_two_outputs(example, capsys):
+    """Two names of one file are seen through, whether it is there or not."""
+    (example.folder / "here").symlink_to(example.folder)
+    assert example.run("--report", str(example.folder / "here" / "network.yaml")) == 2
+    assert "is given for two outputs" in capsys.readouterr().err
+    assert example.run() == 0
+    (example.folder / "second.json").hardlink_to(example.quarantine)
+    assert example.run("--report", str(example.folder / "second.json"), "--overwrite") == 2
+    assert "is given for two outputs" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_output(example, capsys):
+    """A path without a name of its own is answered, not crashed on."""
+    assert example.run("--output", ".") == 2
+    assert "error: . is a folder" in capsys.readouterr().err
+
+
+def test_a_stopped_import_does_not_block_the_next(example, capsys):
+    """Without a network its quarantine and report are replaced unasked; a file of another kind is not."""
+    good = (example.folder / "demand.csv").read_text(encoding="utf-8")
+    example.append("demand.csv", *(f"2025-06-2{n % 9},Store 3,appliance,{n}" for n in range(40)))
+    assert "not good enough" in stopped(example, capsys)
+    assert "not good enough" in stopped(example, capsys)
+    (example.folder / "demand.csv").write_text(good, encoding="utf-8")
+    assert example.run() == 0
+    assert len(quarantined(example)) == 4
+    assert json.loads(example.report.read_text(encoding="utf-8"))["passed"] is True
+    assert example.run() == 2
+    example.network.unlink()
+    for path in (example.quarantine, example.report):
+        before = path.read_text(encoding="utf-8")
+        path.write_text("mine", encoding="utf-8")
+        assert f"{path.name} exists; give --overwrite" in stopped(example, capsys)
+        assert path.read_text(encoding="utf-8") == "mine"
+        path.write_text(before, encoding="utf-8")
+
+
+def test_a_report_without_a_network_says_so(example, capsys, monkeypatch):
+    """Good rows that make no network, or a network that cannot be written: the report says no, and why."""
+    example.edit("lanes.csv", ("component,air,2,", "component,air,,"))
+    assert "fewer than 5 good orders" in stopped(example, capsys)
+    report = json.loads(example.report.read_text(encoding="utf-8"))
+    assert report["passed"] is False
+    assert "lane 'L2' has fewer than 5 good orders and no lead_time" in report["reason"]
+    example.edit("lanes.csv", ("component,air,,", "component,air,2,"))
+
+    def full(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("twin.ingest.__main__.write_network", full)
+        assert "no space left" in stopped(example, capsys)
+    report = json.loads(example.report.read_text(encoding="utf-8"))
+    assert (report["passed"], report["reason"]) == (False, "no space left")
+    assert example.run() == 0
+    report = json.loads(example.report.read_text(encoding="utf-8"))
+    assert report["passed"] is True
+    assert "reason" not in report
+
+
+@pytest.mark.parametrize("more", [["--overwrite"], ["--output", "n.yaml"], ["--folder", "x", "--mapping", "y"]])
+def test_the_template_takes_no_other_option(more, tmp_path, capsys):
+    """What --template would ignore is refused by name, and nothing is written."""
+    folder = tmp_path / "new"
+    assert main(["tables", "--template", str(folder), *more]) == 2
+    listed = ", ".join(word for word in more if word.startswith("--"))
+    assert f"leave out {listed}\n" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_a_json_network_loads_as_well(example):
     """The output's ending chooses the format."""
     assert example.run() == 0
@@ -267,6 +356,59 @@ def test_a_bad_row_is_quarantined_for_the_right_reason(file, row, column, dimens
     assert found[0][4] == dimension
     assert reason in found[0][5]
     Network.load(example.network)
+
+
+CORRECTED = [
+    ("nodes.csv", "Store 3,store,FR,20,", "Store 3,store,FR,20,48", "consistent"),
+    ("lanes.csv", "L6,Plant,Nowhere,appliance,air,3,,1,EUR", "L6,Plant,Store 1,appliance,air,3,,1,EUR", "consistent"),
+    (
+        "orders.csv",
+        "L4-20,L4,2025-03-05 08:00:00,2025-03-01 08:00:00,1",
+        "L4-20,L4,2025-03-01 08:00:00,2025-03-05 08:00:00,1",
+        "consistent",
+    ),
+    (
+        "orders.csv",
+        "L4-20,L4,2020-03-01 08:00:00,2025-03-05 08:00:00,1",
+        "L4-20,L4,2025-03-01 08:00:00,2025-03-05 08:00:00,1",
+        "timely",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "bad", "good", "dimension"), CORRECTED, ids=[f"{c[0]} {c[3]}" for c in CORRECTED])
+def test_a_bad_row_does_not_block_its_correction(file, bad, good, dimension, example):
+    """A corrected row with the same id is used; only the bad one is in quarantine; a third is a repetition."""
+    example.append(file, bad, good, good)
+    lines = (example.folder / file).read_text(encoding="utf-8").count("\n")
+    found = read_tables(example.folder, load_mapping(example.folder / "mapping.yaml"), today=TODAY)
+    audit = next(audit for audit in found.audits if audit.file == file)
+    problems = {p.line: (p.dimension, p.finding.reason) for p in audit.problems if p.line > lines - 3}
+    assert problems[lines - 2][0] == dimension
+    assert lines - 1 not in problems
+    assert problems[lines] == ("unique", f"repeats line {lines - 1}")
+    assert found.records[file.removesuffix(".csv")][-1].line == lines - 1
+
+
+def test_a_bad_price_does_not_block_a_good_one(example):
+    """Prices are held against those of good rows, and a conversion's last digits are no difference."""
+    example.edit("mapping.yaml", ("rates: {USD: 0.92}", "rates: {USD: 0.92, GBP: 1.1}"))
+    example.edit("lanes.csv", ("4.20,1.10,USD", "3.864,1.10,EUR"))
+    example.append("products.csv", "screw,piece,yes,1,1,1")
+    example.append(
+        "lanes.csv",
+        "L6,Supplier A,Nowhere,screw,truck,3,9,1,EUR",
+        "L7,Supplier A,Plant,screw,truck,3,3.3,1,EUR",
+        "L8,Supplier A,Plant,screw,air,3,3,1,GBP",
+        "L9,Supplier A,Plant,screw,sea,3,3.301,1,EUR",
+    )
+    assert 3 * 1.1 != 3.3
+    found = read_tables(example.folder, load_mapping(example.folder / "mapping.yaml"), today=TODAY)
+    audit = next(audit for audit in found.audits if audit.table == "lanes")
+    assert [(p.line, p.finding.reason.partition(":")[0]) for p in audit.problems] == [
+        (7, "is not among the good rows of nodes"),
+        (10, "differs from line 8"),
+    ]
 
 
 CELLS = st.sampled_from(
@@ -399,6 +541,13 @@ MAPPINGS = [
     (("thresholds: {}", "thresholds: {complete: 90}"), ["thresholds.complete", "less than or equal to 1"]),
     (("last: 2025-06-29", "last: 2024-06-29"), ["demand.last", "must not be before demand.first = 2025-01-06"]),
     (("last: 2025-06-29", "last: 2025-01-06"), []),
+    (
+        ("as_of: 2025-06-30", "as_of: 0001-01-03"),
+        ["timely.as_of: must lie between 1900-01-01 and 2199-12-31, received 0001-01-03"],
+    ),
+    (("as_of: 2025-06-30", "as_of: 9999-12-31"), ["timely.as_of", "received 9999-12-31"]),
+    (("first: 2025-01-06", "first: 0001-01-03"), ["demand.first: must lie between 1900-01-01", "0001-01-03"]),
+    (("last: 2025-06-29", "last: 9025-06-29"), ["demand.last: must lie between 1900-01-01", "9025-06-29"]),
     (("  nodes:\n", "  node:\n"), ["unknown key 'node'", "did you mean 'nodes'"]),
 ]
 

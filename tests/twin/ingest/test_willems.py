@@ -188,7 +188,7 @@ def test_the_largest_chain_goes_through_the_command(willems_files, real_chain, t
 def test_figures_of_a_small_chain(tmp_path):
     """Costs cumulate, penalties follow the newsvendor ratio, requirements add up, laws keep their moments."""
     chain = chain_of(tmp_path)
-    network = build_network(chain, holding_rate=0.365)
+    network = build_network(chain, holding_rate=0.36525)
     worth = {"Part_1": 10, "Part_2": 20, "Manuf_1": 36, "Retail_1": 37, "Retail_2": 40}
     stock = network.sites["chain"].stock
     assert {name: entry.holding_cost * 1000 for name, entry in stock.items()} == pytest.approx(worth)
@@ -206,6 +206,19 @@ def test_figures_of_a_small_chain(tmp_path):
     assert laws["Part_2"].value == 5.0
     assert "service level 0.9, quoted service time 2 days" in network.products["Retail_1"].description
     assert any("unit usage is not in the data" in line for line in network.provenance["assumptions"])
+    assert any("a year / 365.25 days x the cumulated cost" in line for line in network.provenance["assumptions"])
+
+
+def test_no_file_that_is_read_is_replaced(tmp_path, capsys):
+    """--overwrite does not reach the stages and the links, by whatever path they are named."""
+    stages, links = files(tmp_path)
+    (tmp_path / "linked.csv").symlink_to(links)
+    before = stages.read_bytes(), links.read_bytes()
+    for output in (stages, links, tmp_path / ".." / tmp_path.name / "links.csv", tmp_path / "linked.csv"):
+        command = ["willems", "--stages", str(stages), "--links", str(links), "--chain", "1", "--output", str(output)]
+        assert main([*command, "--overwrite"]) == 2
+        assert f"{output} is a file that the import reads" in capsys.readouterr().err
+    assert (stages.read_bytes(), links.read_bytes()) == before
 
 
 def test_both_layouts_do_the_same_while_nothing_is_short(tmp_path):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from envs.features import Field
 from twin.errors import did_you_mean
+from twin.orders import feasible_orders, largest_useful_orders
 
-__all__ = ["Advice", "Change", "Check", "Recommendation", "limit_orders", "read_state", "round_orders"]
+__all__ = ["Advice", "Change", "Check", "OrderRules", "Recommendation", "limit_orders", "place_orders", "read_state"]
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["pass", "modify", "block"]
@@ -44,6 +45,28 @@ class Check:
 
 
 @dataclass(frozen=True)
+class OrderRules:
+    """Which orders can be placed on each arc.
+
+    Attributes
+    ----------
+    integer
+        (A,) True where orders are whole units.
+    minimum
+        (A,) smallest order above 0, units in whole lots; 0 where there is none.
+    lot
+        (A,) orders are whole multiples of it, units; 0 where any quantity may be ordered.
+    maximum
+        (A,) largest order, units in whole lots; infinite where there is none.
+    """
+
+    integer: NDArray[np.bool_]
+    minimum: FloatArray
+    lot: FloatArray
+    maximum: FloatArray
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """The order on one arc.
 
@@ -56,7 +79,7 @@ class Recommendation:
     unit
         Unit of ``order`` and ``target``.
     target
-        The level to order up to, or the quantity, as the policy gave it: before rounding and limits.
+        The level to order up to, or the quantity, as the policy gave it: before minimum, lots, maximum and limits.
     """
 
     arc: str
@@ -202,20 +225,39 @@ def _range(values: FloatArray, fields: Sequence[Field]) -> Check:
     )
 
 
-def round_orders(orders: FloatArray, integer: NDArray[np.bool_], names: Sequence[str]) -> tuple[FloatArray, Check]:
-    """Whole units where the product needs them, rounded as the twin rounds: half a unit goes up."""
-    out = np.where(integer, np.floor(orders + 0.5), orders)
-    changes = _changes(orders, out, names)
-    detail = f"{len(changes)} orders rounded to whole units" if changes else "no order needed rounding"
-    return out, Check("INTEGER_LOT", "modify" if changes else "pass", detail, changes)
+def place_orders(orders: FloatArray, rules: OrderRules, names: Sequence[str]) -> tuple[FloatArray, tuple[Check, ...]]:
+    """The orders that the twin would place (:func:`twin.orders.feasible_orders`), with one check per rule.
+
+    The checks follow each other: what one leaves is what the next starts from.
+    """
+    lot = rules.lot
+    # What is below rounding is no order; where a lot follows, that is what takes it to 0.
+    raised = feasible_orders(orders, rules.minimum, np.zeros_like(lot), np.full_like(lot, np.inf))
+    raised = np.where((rules.minimum > 0.0) | (lot == 0.0), raised, orders)
+    whole = feasible_orders(raised, np.zeros_like(lot), lot, np.full_like(lot, np.inf))
+    placed = feasible_orders(orders, rules.minimum, lot, rules.maximum)
+    steps = (
+        ("MINIMUM_ORDER", orders, raised, "set to 0 or to the minimum order", "no order is below its minimum"),
+        ("INTEGER_LOT", raised, whole, "rounded to whole units or lots", "no order needed rounding"),
+        ("MAXIMUM_ORDER", whole, placed, "cut to the maximum order", "no order exceeds its maximum"),
+    )
+    checks = []
+    for code, before, after, what, none in steps:
+        changes = _changes(before, after, names)
+        detail = f"{len(changes)} orders {what}" if changes else none
+        checks.append(Check(code, "modify" if changes else "pass", detail, changes))
+    return placed, tuple(checks)
 
 
 def limit_orders(
-    orders: FloatArray, order_max: FloatArray, integer: NDArray[np.bool_], names: Sequence[str]
+    orders: FloatArray, order_max: FloatArray, rules: OrderRules, names: Sequence[str]
 ) -> tuple[FloatArray, Check]:
-    """At most an arc's capacity per period; a capacity of 0 closes the arc."""
-    cap = np.where(integer, np.floor(order_max + 1e-9), order_max)
-    out = np.minimum(orders, cap)
+    """At most what makes full use of an arc's capacity per period; a capacity of 0 closes the arc.
+
+    What remains can be ordered: whole lots, and not below the minimum order.
+    """
+    cap = np.where(rules.integer, np.floor(order_max + 1e-9), order_max)
+    out = np.minimum(orders, largest_useful_orders(cap, rules.minimum, rules.lot))
     changes = _changes(orders, out, names)
     detail = (
         f"{len(changes)} orders cut to the capacity of their arc" if changes else "no order exceeds its arc's capacity"

@@ -3,7 +3,8 @@
 A bundle is a folder of plain files:
 
     manifest.json       schema, bundle id, environment, algorithm, hashes and sizes of every other file, versions
-    spec.json           ordered observation fields, the action and its arcs, the order sequence, units
+    spec.json           ordered observation fields, the action and its arcs, what can be ordered on them, the order
+                        sequence, units
     arch.json           the network's layers and output head
     weights.npz         its numbers
     policy.onnx         the same policy for any ONNX runtime: raw observations in, actions out
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.advice import Advice, Check, Recommendation, limit_orders, read_state, round_orders
+from agents.advice import Advice, Check, Recommendation, limit_orders, place_orders, read_state
 from agents.bundle_files import arrays_from, parse_json, read_folder
 from agents.bundle_spec import Spec
 from agents.runtime import Mlp
@@ -143,8 +144,8 @@ class Bundle:
         # The positions are the state's own float64 numbers, as in the environment: float32 would shift the orders.
         position = values[spec.position_columns()] if spec.codec.up_to else np.zeros(spec.codec.arcs)
         targets, orders = (x[:, 0] for x in spec.decode(action, position[:, None]))
-        orders, rounded = round_orders(orders, spec.integer, spec.arc_names)
-        orders, limited = limit_orders(orders, spec.order_max, spec.integer, spec.arc_names)
+        orders, placed = place_orders(orders, spec.rules, spec.arc_names)
+        orders, limited = limit_orders(orders, spec.order_max, spec.rules, spec.arc_names)
         rows = zip(spec.arc_names, orders.tolist(), spec.arc_units, targets.tolist(), strict=True)
         plain = int(action[0]) if action.ndim == 1 else tuple(float(x) for x in action[0])
         return Advice(
@@ -153,7 +154,7 @@ class Bundle:
             spec.kind,
             plain,
             tuple(Recommendation(*row) for row in rows),
-            (*checks, rounded, limited),
+            (*checks, *placed, limited),
         )
 
     def verify_network(self) -> None:
@@ -175,7 +176,10 @@ class Bundle:
             compiled.content_hash() == self.manifest["network"]["hash"]
             and compiled.arc_names == spec.arc_names
             and compiled.arc_units == spec.arc_units
-            and np.array_equal(top.arc_integer, spec.integer)
+            and np.array_equal(top.arc_integer, spec.rules.integer)
+            and np.array_equal(top.arc_minimum, spec.rules.minimum)
+            and np.array_equal(top.arc_lot, spec.rules.lot)
+            and np.array_equal(top.arc_maximum, spec.rules.maximum)
             and np.array_equal(top.arc_order_limit, spec.order_max)
             and OrderSequence.of(compiled) == spec.sequence
         )

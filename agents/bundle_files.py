@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 #: Version of the layout. A reader refuses any other.
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 #: Every file of a bundle beside the manifest.
 FILES = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.advice import OrderRules
 from envs.actions import NOTCHES, Codec, OrderSequence, codec_from_spec
 from envs.features import Field, fields_from_spec
 from twin.errors import BundleError
@@ -28,8 +29,8 @@ class Spec:
         Of the observation, in order.
     arc_names, arc_units
         One per arc.
-    integer
-        (A,) True where orders are whole units.
+    rules
+        Which orders can be placed on each arc.
     order_max
         (A,) units per period that are worth ordering at most, infinite where there is no limit.
     codec, sequence
@@ -41,7 +42,7 @@ class Spec:
     fields: tuple[Field, ...]
     arc_names: tuple[str, ...]
     arc_units: tuple[str, ...]
-    integer: NDArray[np.bool_]
+    rules: OrderRules
     order_max: FloatArray
     codec: Codec
     sequence: OrderSequence
@@ -56,14 +57,17 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for spec.json."""
         codec = self.codec.to_spec()
-        keys = ("low", "center", "high")
+        keys, rules = ("low", "center", "high"), self.rules
         arcs = [
             {
                 "name": name,
                 "unit": unit,
                 **{key: codec[key][a] for key in keys},
-                "integer": bool(self.integer[a]),
-                "order_max": float(self.order_max[a]) if np.isfinite(self.order_max[a]) else None,
+                "integer": bool(rules.integer[a]),
+                "minimum_order": float(rules.minimum[a]),
+                "lot_size": float(rules.lot[a]),
+                "maximum_order": _or_none(rules.maximum[a]),
+                "order_max": _or_none(self.order_max[a]),
             }
             for a, (name, unit) in enumerate(zip(self.arc_names, self.arc_units, strict=True))
         ]
@@ -87,8 +91,13 @@ class Spec:
                 fields_from_spec(data["observation"]),
                 tuple(str(arc["name"]) for arc in arcs),
                 tuple(str(arc["unit"]) for arc in arcs),
-                np.array([arc["integer"] for arc in arcs], dtype=np.bool_),
-                np.array([np.inf if arc["order_max"] is None else arc["order_max"] for arc in arcs], dtype=np.float64),
+                OrderRules(
+                    np.array([arc["integer"] for arc in arcs], dtype=np.bool_),
+                    np.array([arc["minimum_order"] for arc in arcs], dtype=np.float64),
+                    np.array([arc["lot_size"] for arc in arcs], dtype=np.float64),
+                    _limits(arc["maximum_order"] for arc in arcs),
+                ),
+                _limits(arc["order_max"] for arc in arcs),
                 codec,
                 OrderSequence.from_spec(data["sequence"]),
                 str(data["period_unit"]),
@@ -113,6 +122,8 @@ class Spec:
         bounds = np.stack([codec.low, codec.center, codec.high])
         if not np.isfinite(bounds).all() or (np.diff(bounds, axis=0) < 0.0).any() or not (self.order_max >= 0.0).all():
             raise BundleError("spec.json has an arc whose low, center and high (or order_max) are not in order")
+        if not _can_be_ordered(self.rules):
+            raise BundleError("spec.json has an arc whose minimum_order, lot_size and maximum_order allow no order")
         sources = [i for pairs in self.sequence.inputs for i, _ in pairs]
         if (
             ordered != list(range(codec.arcs))
@@ -149,3 +160,25 @@ class Spec:
         if self.codec.up_to:
             return f"A level to order up to, {scale}; the order is what the inventory position lacks."
         return f"A quantity to order, {scale}."
+
+
+def _or_none(limit: float) -> float | None:
+    return float(limit) if np.isfinite(limit) else None
+
+
+def _limits(entries: Iterable[float | None]) -> FloatArray:
+    return np.array([np.inf if entry is None else entry for entry in entries], dtype=np.float64)
+
+
+def _can_be_ordered(rules: OrderRules) -> bool:
+    """True where minimum and maximum are whole lots in their order, and lots are whole units where the product is."""
+    minimum, lot, maximum, size = rules.minimum, rules.lot, rules.maximum, np.where(rules.lot > 0.0, rules.lot, 1.0)
+    if not (np.isfinite(minimum) & np.isfinite(lot) & (minimum >= 0.0) & (lot >= 0.0)).all():
+        return False
+    if (rules.integer & ((lot == 0.0) | (lot % 1.0 > 0.0))).any():
+        return False
+    # "not >=" rather than "<": a NaN must refuse too.
+    if not (maximum >= np.maximum(minimum, lot) * (1.0 - 1e-9)).all():
+        return False
+    in_lots = [(lot == 0.0) | np.isinf(x) | (size * np.round(x / size) == x) for x in (minimum, maximum)]
+    return bool(np.logical_and(*in_lots).all())

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.advice import OrderRules
 from agents.bundle import ACTION_TOLERANCE, ORDER_TOLERANCE, Bundle
 from agents.bundle_files import arrays_to, render, write_folder
 from agents.bundle_spec import Spec
@@ -51,7 +52,7 @@ class Golden:
     actions
         (N, A) float32, or (N,) int64.
     orders
-        (N, A) units, before rounding and limits.
+        (N, A) units, before minimum, lots, maximum and limits.
     """
 
     observations: NDArray[np.float32]
@@ -66,13 +67,13 @@ class Golden:
 
 def make_spec(task: Task, codec: Codec) -> Spec:
     """The specification of a task's observations with a codec for the actions."""
-    compiled = task.compiled
+    compiled, top = task.compiled, task.compiled.topology
     spec = Spec(
         tuple(task.fields),
         compiled.arc_names,
         compiled.arc_units,
-        compiled.topology.arc_integer,
-        compiled.topology.arc_order_limit,
+        OrderRules(top.arc_integer, top.arc_minimum, top.arc_lot, top.arc_maximum),
+        top.arc_order_limit,
         codec,
         OrderSequence.of(compiled),
         compiled.network.period,

@@ -242,7 +242,12 @@ _CODECS: dict[str, type[Codec]] = {
 
 
 def make_codec(
-    compiled: CompiledNetwork, mode: str, *, levels: FloatArray | None = None, residual_scale: float = 0.5
+    compiled: CompiledNetwork,
+    mode: str,
+    *,
+    levels: FloatArray | None = None,
+    residual_scale: float = 0.5,
+    horizon: int = 1,
 ) -> Codec:
     """The codec of an action mode on a network.
 
@@ -259,6 +264,8 @@ def make_codec(
         (a residual action), and the zero action is that policy.
     residual_scale
         With ``levels``: reach of the box in multiples of the expected lead-time demand's half width.
+    horizon
+        Periods that the codec is used for: known growth of demand within them widens the box.
 
     Raises
     ------
@@ -268,14 +275,16 @@ def make_codec(
     if mode not in _CODECS:
         raise ActionError(f"no action mode '{mode}' (allowed: {', '.join(_CODECS)}){did_you_mean(mode, _CODECS)}")
     top = compiled.topology
-    rate = compiled.demand_rate[top.arc_destination]
-    variance = compiled.demand_variance[top.arc_destination]
+    # Where demand is known to grow, the box must reach what it will be.
+    growth = compiled.largest_known_factor(horizon)
+    rate = compiled.demand_rate[top.arc_destination] * growth
+    variance = compiled.demand_variance[top.arc_destination] * growth**2
     if mode == "quantity":
         if levels is not None:
             raise ActionError("levels apply to the base_stock and discrete action modes, not to quantity")
         high = np.maximum(_QUANTITY_SPAN * rate, 1.0)
-        return QuantityCodec(np.minimum(compiled.arc_flow, high), np.zeros(compiled.n_arcs), high)
-    covered = compiled.lead_mean + 1.0
+        return QuantityCodec(np.minimum(compiled.arc_flow * growth, high), np.zeros(compiled.n_arcs), high)
+    covered = compiled.lead_mean + np.diff(top.mail_ptr) + 1.0
     mean = rate * covered
     deviation = np.sqrt(variance * covered + rate**2 * compiled.lead_variance)
     reach = np.maximum(np.maximum(mean, _DEVIATIONS * deviation), 1.0)

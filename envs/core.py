@@ -13,6 +13,7 @@ from envs.task import Task
 from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
+from twin.orders import feasible_orders
 
 __all__ = ["Batch", "StepResult", "TwinEnv"]
 
@@ -34,7 +35,7 @@ class StepResult:
     costs
         (11, B) cost terms of the period.
     orders
-        (A, B) units that were ordered.
+        (A, B) units placed (after minimum, lots and maximum).
     terminal_value
         (B,) money that the stock is worth where a finite horizon has ended, else 0; part of the reward.
     """
@@ -122,7 +123,9 @@ class Batch:
         if self.task.finite and ended.any():
             terminal = np.where(ended, terminal_value(self.twin.state), 0.0)
             reward = reward + terminal
-        return StepResult(self.observe(), reward, ended, costs, orders, terminal)
+        top = self.task.compiled.topology
+        placed = feasible_orders(orders, top.arc_minimum, top.arc_lot, top.arc_maximum)
+        return StepResult(self.observe(), reward, ended, costs, placed, terminal)
 
 
 class TwinEnv(gym.Env[NDArray[np.float32], Any]):

@@ -129,11 +129,13 @@ def inventory_observation(compiled: CompiledNetwork, *, finite: bool, horizon: i
     """
     network, top = compiled.network, compiled.topology
     longest = np.zeros(compiled.n_stocks)
-    np.maximum.at(longest, top.arc_destination, np.diff(top.pipe_ptr).astype(np.float64))
-    scale = np.maximum(compiled.demand_rate * (longest + 1.0), 1.0) + compiled.initial_on_hand
+    delay = np.diff(top.mail_ptr)
+    np.maximum.at(longest, top.arc_destination, (np.diff(top.pipe_ptr) + delay).astype(np.float64))
+    growth = compiled.largest_known_factor(horizon)
+    scale = np.maximum(compiled.demand_rate * growth * (longest + 1.0), 1.0) + compiled.initial_on_hand
     stock_high = _SPAN * scale
     demand_high = _SPAN * np.array(
-        [max(1.0, max(s.mean_value for s in seasons)) for seasons in compiled.demand_distributions]
+        [max(1.0, growth * max(s.mean_value for s in seasons)) for seasons in compiled.demand_distributions]
     )
     blocks: list[tuple[list[Field], _Reader]] = []
 
@@ -172,6 +174,23 @@ def inventory_observation(compiled: CompiledNetwork, *, finite: bool, horizon: i
             partial(_read_array, "in_transit"),
         )
     )
+    posted = np.flatnonzero(delay)
+    if len(posted):
+        blocks.append(
+            (
+                [
+                    Field(
+                        f"in_mail[{compiled.arc_names[a]}]",
+                        compiled.arc_units[a],
+                        0.0,
+                        _round(stock_high[top.arc_destination[a]]),
+                        "Units ordered on the arc whose order has not reached the source.",
+                    )
+                    for a in posted
+                ],
+                partial(_read_mail, tuple(slice(top.mail_ptr[a], top.mail_ptr[a + 1]) for a in posted)),
+            )
+        )
     blocks.append(_arrival_block(compiled, stock_high, longest))
     demand_units = [network.products[d.product].unit for d in network.demands.values()]
     demand_stock = top.demand_stock
@@ -324,6 +343,11 @@ def _read_array(name: str, view: View, out: FloatArray) -> None:
 
 def _read_rows(name: str, rows: NDArray[np.int64], view: View, out: FloatArray) -> None:
     out[...] = getattr(view.twin.state.arrays, name)[rows]
+
+
+def _read_mail(slots: tuple[slice, ...], view: View, out: FloatArray) -> None:
+    for k, rows in enumerate(slots):
+        out[k] = view.twin.state.arrays.mail[rows].sum(axis=0)
 
 
 def _read_life(rows: tuple[NDArray[np.int64], ...], view: View, out: FloatArray) -> None:

@@ -49,7 +49,11 @@ class InventoryTask:
             self.compiled = compile_network(resolve(network, **dict(parameters or {})))
         self.horizon, self.finite = int(horizon), bool(finite)
         self.codec: Codec = make_codec(
-            self.compiled, action_mode, levels=_level_array(self.compiled, levels), residual_scale=residual_scale
+            self.compiled,
+            action_mode,
+            levels=_level_array(self.compiled, levels),
+            residual_scale=residual_scale,
+            horizon=self.horizon,
         )
         self.observation = inventory_observation(self.compiled, finite=self.finite, horizon=self.horizon)
         self.fields = self.observation.fields

@@ -17,7 +17,7 @@ __all__ = ["layout", "render_ansi", "render_rgb"]
 
 
 def render_ansi(twin: Twin, last: StepResult | None, *, replica: int = 0) -> str:
-    """One replica as a text table: stock points, arcs with something ordered or under way, cost of the last period."""
+    """One replica as a text table: stock points, arcs with an order placed or under way, cost of the last period."""
     compiled, state = twin.compiled, twin.state
     arrays, network = state.arrays, compiled.network
     lines = [f"{network.name}, {network.period} {int(state.period[replica])}"]

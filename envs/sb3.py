@@ -56,10 +56,11 @@ class TwinVecEnv(VecEnv):
         seed: int = 0,
         stagger: bool = False,
         accrual: bool = False,
-        paired: bool = False,
     ) -> None:
         if accrual and task.finite:
             raise ActionError("accrual rewards need a continuing problem: with a finite horizon leftover stock is lost")
+        if accrual and (task.compiled.topology.demand_goodwill >= 0).any():
+            raise ActionError("accrual rewards need demand that no action moves, and this network's has goodwill")
         self.accrual = accrual
         self.task = task
         self.batch = Batch(task, replicas)

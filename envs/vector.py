@@ -55,7 +55,8 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         if options:
             raise ActionError(f"reset takes no options, received {sorted(options)}")
         slots = np.arange(self.num_envs, dtype=np.uint32)
-        if isinstance(seed, int):
+        if isinstance(seed, (int, np.integer)):
+            seed = int(seed)
             super().reset(seed=seed)
             self._seeded = True
             seeds = np.full(self.num_envs, seed, dtype=np.uint64)

@@ -218,7 +218,8 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
             "initial_flow": draw(st.sampled_from([0.0, 0.0, 2.0])),
         }
         used = [*entry["uses"], *source.get("uses", ())]
-        return rules(entry, products[product]["integer"], any("availability" in limited[name] for name in used))
+        closes = any(limited[name].get("availability", {}).get("share_when_down") == 0.0 for name in used)
+        return rules(entry, products[product]["integer"], closes)
 
     def lane(origin: str, destination: str, product: str, lead_time: st.SearchStrategy[Any]) -> dict[str, Any]:
         nonlocal used_modes
@@ -317,10 +318,16 @@ def move(draw: st.DrawFn, stream: dict[str, Any]) -> None:
 
 
 def correlations(draw: st.DrawFn, demands: dict[str, Any]) -> list[dict[str, Any]]:
-    """No, one or two correlations between streams whose demand is drawn; every choice is positive definite."""
+    """No, one or two correlations between streams whose demand is drawn; every choice is positive definite.
+
+    The streams are given one memory: where they remember differently not every correlation exists.
+    """
     random = sorted(name for name, stream in demands.items() if is_random(stream))
     if len(random) < 2 or draw(st.booleans()):
         return []
+    memory = draw(st.sampled_from([0.0, 0.0, -0.5, 0.9]))
+    for name in random:
+        demands[name]["autocorrelation"] = memory
     together = [{"streams": random, "value": draw(st.sampled_from([-0.4, 0.5, 0.9]))}]
     chain = [{"streams": list(pair), "value": 0.6} for pair in itertools.pairwise(random)]
     return draw(st.sampled_from([together, chain]))

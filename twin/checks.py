@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.demand import correlation_matrix
-from twin.distributions import Recorded
+from twin.distributions import Empirical, Recorded
 from twin.errors import did_you_mean
 from twin.periods import period_table
 
 if TYPE_CHECKING:
-    from twin.network import ArcTerms, Network
+    from twin.network import ArcTerms, Network, Resource
 
 __all__ = ["structural_problems"]
 
+
+#: Longest lead time, shelf life or shock, in periods; under "first in, first out" stock takes shelf life ** 2 / 2 rows.
+LONGEST, LONGEST_FIRST_IN = 5000, 200
 
 #: Distributions that nothing is drawn from.
 _PLAYED = ("fixed", "recorded")
@@ -30,6 +33,9 @@ def structural_problems(network: Network) -> list[str]:
     References first: the checks of the flow only make sense once every name exists.
     """
     problems = [*_references(network), *_units(network), *_duplicates(network)]
+    if problems:
+        return problems
+    problems = [*_too_long(network)]
     if problems:
         return problems
     problems = [*_orders(network), *_limits(network), *_perishables(network), *_demands(network)]
@@ -169,6 +175,32 @@ def _arcs(network: Network) -> Iterator[tuple[str, ArcTerms, str, Mapping[str, f
         yield f"recipes.{name}", recipe, recipe.product, recipe.uses
 
 
+def _too_long(network: Network) -> Iterator[str]:
+    """Times that would take more memory than anybody means: every period of them is a number of the state."""
+    times = [(f"{path}.lead_time", arc.lead_time, arc.lead_time_unit) for path, arc, _, _ in _arcs(network)]
+    for name, supplier in network.suppliers.items():
+        if supplier.delay is not None:
+            times.append((f"suppliers.{name}.delay.time", supplier.delay.time, supplier.delay.unit))
+    for name, demand in network.demands.items():
+        if demand.random_shock is not None:
+            times.append(
+                (
+                    f"demands.{name}.random_shock.duration",
+                    demand.random_shock.duration,
+                    demand.random_shock.duration_unit,
+                )
+            )
+    for path, law, unit in times:
+        values = law.values if isinstance(law, (Recorded, Empirical)) else [law.mean_value + 4.0 * law.variance**0.5]
+        longest = max(values) / network.periods(unit)
+        if not longest <= LONGEST:
+            yield f"{path}: about {longest:.4g} {network.period}s (allowed: at most {LONGEST}; is the unit right?)"
+    for name, product in network.products.items():
+        most = LONGEST_FIRST_IN if product.issue == "first_in" else LONGEST
+        if product.shelf_life is not None and product.shelf_life > most:
+            yield f"products.{name}.shelf_life: {product.shelf_life} {network.period}s (allowed: at most {most})"
+
+
 def _orders(network: Network) -> Iterator[str]:
     """Rules for orders that leave nothing to order, or that can never apply."""
     for path, arc, product, uses in _arcs(network):
@@ -182,9 +214,12 @@ def _orders(network: Network) -> Iterator[str]:
                     f"{path}.maximum_order: {arc.maximum_order:g} allows no order (allowed: at least "
                     f"{smallest:g}, the smallest order in whole lots)"
                 )
-        downs = [name for name in uses if network.resources[name].availability is not None]
+        downs = [name for name in uses if _goes_down(network.resources[name])]
         if arc.when_down is not None and not downs:
-            yield f"{path}.when_down: no resource that it uses is ever down (allowed: only with an availability)"
+            yield (
+                f"{path}.when_down: no resource that it uses is ever down "
+                "(allowed: only with an availability whose share_when_down is 0)"
+            )
         owes = arc.unfilled == "backordered" or (arc.when_down == "waits" and downs)
         if arc.backorder_cost > 0.0 and not owes:
             yield (
@@ -196,6 +231,11 @@ def _orders(network: Network) -> Iterator[str]:
 def _lots(amount: float, lot: float) -> float:
     """The amount rounded up to whole lots; as it is where there is no lot."""
     return -(-(amount / lot - 1e-9) // 1) * lot if lot else amount
+
+
+def _goes_down(resource: Resource) -> bool:
+    """Whether nothing of it works at times, by itself (``failure``) or in a scenario."""
+    return resource.availability is not None and resource.availability.share_when_down == 0.0
 
 
 def _limits(network: Network) -> Iterator[str]:
@@ -260,11 +300,21 @@ def _demands(network: Network) -> Iterator[str]:
             if (first, second) in seen:
                 yield f"{place}: '{first}' and '{second}' are also in correlations[{seen[first, second]}]"
             seen[first, second] = index
-    smallest = np.linalg.eigvalsh(correlation_matrix(network.correlations, names))[:1]
-    if smallest.size and smallest[0] < 1e-9:
+    if not names:
+        return
+    matrix = correlation_matrix(network.correlations, {name: network.demands[name] for name in names})
+    for i, j in zip(*np.nonzero(np.triu(np.abs(matrix) >= 1.0, 1)), strict=True):
+        reached = network.correlations[seen[min(names[i], names[j]), max(names[i], names[j])]].value / matrix[i, j]
+        yield (
+            f"correlations: '{names[i]}' and '{names[j]}' remember so differently (autocorrelation) that they cannot "
+            f"correlate that much (allowed: below {abs(reached):.3g})"
+        )
+        return
+    smallest = np.linalg.eigvalsh(matrix)[0]
+    if smallest < 1e-9:
         yield (
             "correlations: the matrix of all of them is not positive definite, so no such streams exist "
-            f"(smallest eigenvalue {smallest[0]:.3g}; allowed: values nearer to 0)"
+            f"(smallest eigenvalue {smallest:.3g}; allowed: values nearer to 0)"
         )
 
 

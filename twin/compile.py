@@ -18,7 +18,7 @@ from twin.distributions import Distribution, Recorded
 from twin.flows import nominal_flows, usual_shares
 from twin.layers import layer_tables
 from twin.network import ArcTerms, Delay, Network, Recipe
-from twin.periods import period_table, whole_periods
+from twin.periods import late_table, period_table, whole_periods
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, Topology
 
 __all__ = ["CompiledNetwork", "compile_network"]
@@ -143,6 +143,11 @@ class CompiledNetwork:
             return np.asarray(entry.forecast.values, dtype=np.float64)[period % len(entry.forecast.values)]
         means = np.array([season.mean_value for season in self.demand_distributions[demand]])
         return np.asarray(means[self.season(demand, period)] * entry.known_factor(period))
+
+    def largest_known_factor(self, periods: int) -> float:
+        """Largest multiple of its mean that trend and known shocks give any stream in that many periods, at least 1."""
+        calendar = np.arange(max(1, periods))
+        return max([1.0, *(float(d.known_factor(calendar).max()) for d in self.network.demands.values() if d.moves)])
 
     @property
     def seasonal_cycle(self) -> int:
@@ -430,19 +435,12 @@ def _most_shipped(network: Network, arc: _Arc) -> float:
 
 
 def _lead_table(network: Network, arc: _Arc) -> FloatArray:
-    """Cumulative lead-time table of an arc, its supplier's lateness included (a mixture of two sums)."""
+    """Cumulative lead-time table of an arc, its supplier's lateness included."""
     table = period_table(arc.entry.lead_time, network.periods(arc.entry.lead_time_unit))
     if arc.delay is None or arc.delay.probability == 0.0:
         return table
-    promised = np.diff(table, prepend=0.0)
-    late = np.diff(period_table(arc.delay.time, network.periods(arc.delay.unit)), prepend=0.0)
-    shifted = np.convolve(promised, late)
-    on_time = np.zeros_like(shifted)
-    on_time[: len(promised)] = promised
-    mixed = np.cumsum((1.0 - arc.delay.probability) * on_time + arc.delay.probability * shifted)
-    mixed = mixed[: int(np.searchsorted(mixed, 1.0 - 1e-4)) + 1]
-    mixed[-1] = 1.0
-    return mixed
+    late = period_table(arc.delay.time, network.periods(arc.delay.unit))
+    return late_table(table, late, arc.delay.probability, tail=1e-4)
 
 
 def _lead_series(network: Network, arc: _Arc) -> IntArray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import permutations
 from typing import Annotated, Literal
 
@@ -132,7 +132,10 @@ class Demand(StrictModel):
 
 
 class Correlation(StrictModel):
-    """Streams whose demand moves together: every pair of ``streams`` has this correlation on the normal scale."""
+    """Streams whose demand moves together: every pair of ``streams`` has this correlation on the normal scale.
+
+    The correlation is that of their demands in one period, autocorrelation included.
+    """
 
     streams: tuple[Name, ...] = Field(min_length=2)
     value: float = Field(strict=True, gt=-1.0, lt=1.0)
@@ -145,12 +148,30 @@ class Correlation(StrictModel):
         return streams
 
 
-def correlation_matrix(correlations: Iterable[Correlation], streams: Sequence[str]) -> FloatArray:
-    """Correlation of every pair of ``streams``: what the file says, 0 elsewhere, 1 on the diagonal."""
+def correlation_matrix(correlations: Iterable[Correlation], streams: Mapping[str, Demand]) -> FloatArray:
+    """Correlation that the innovations of ``streams`` need, so that their demands have the correlations stated.
+
+    Streams that remember differently (autocorrelations a and b) correlate less than their innovations do: by the factor
+    sqrt((1 - a**2) (1 - b**2)) / (1 - a b). So an entry above 1 says that no such streams exist.
+
+    Parameters
+    ----------
+    correlations
+        Of the network; pairs of streams that are not among ``streams`` are left out.
+    streams
+        Name to stream, in the order of rows.
+
+    Returns
+    -------
+    ndarray, shape (streams, streams)
+        1 on the diagonal, 0 where nothing is stated.
+    """
     matrix = np.eye(len(streams))
     place = {name: k for k, name in enumerate(streams)}
+    memory = [stream.autocorrelation for stream in streams.values()]
     for entry in correlations:
         inside = [place[name] for name in entry.streams if name in place]
-        for first, second in permutations(inside, 2):
-            matrix[first, second] = entry.value
+        for i, j in permutations(inside, 2):
+            a, b = memory[i], memory[j]
+            matrix[i, j] = entry.value * (1.0 - a * b) / np.sqrt((1.0 - a**2) * (1.0 - b**2))
     return matrix

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.topology import RECEIVE_DEMAND_ORDER
+
 if TYPE_CHECKING:
     from twin.state import TwinState
 
@@ -61,8 +63,12 @@ def fill_rate(served: NDArray[np.float64], demand: NDArray[np.float64]) -> NDArr
 def terminal_value(state: TwinState) -> NDArray[np.float64]:
     """What the stock of every replica is worth when a finite horizon ends.
 
-    The sum over stock points of ``terminal_value`` times units on hand there and under way to there. Shape (B,), money.
+    The sum over stock points of ``terminal_value`` times units on hand there and under way to there, as they were when
+    the last period ended: in "receive, demand, order" the demand of the next period has been served since, whose
+    revenue is not charged any more, and counts as still there. Shape (B,), money.
     """
     top, arrays = state.compiled.topology, state.arrays
     value = top.stock_terminal @ arrays.on_hand + top.stock_terminal[top.arc_destination] @ arrays.in_transit
+    if top.phase_order == RECEIVE_DEMAND_ORDER:
+        value = value + top.stock_terminal[top.demand_stock] @ arrays.delivered
     return np.asarray(value, dtype=np.float64)

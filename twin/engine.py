@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -79,6 +80,10 @@ class Twin:
         seed: int = 0,
         dtype: DTypeLike = np.float64,
     ) -> None:
+        if replicas < 1 or not 0 <= seed < 1 << 64:
+            raise ActionError(
+                f"replicas must be at least 1 and seed from 0 to 2**64 - 1, received {replicas} and {seed}"
+            )
         self.compiled = compile_network(network) if isinstance(network, Network) else network
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float64, np.float32):
@@ -150,6 +155,8 @@ class Twin:
         _refuse_views(state)
         if draws is None:
             draws = self._ahead.next(state)
+        else:
+            _check_draws(draws, self.compiled, state.replicas)
         kernel.step(
             self._packed,
             state.store,
@@ -193,9 +200,15 @@ class Twin:
         Raises
         ------
         ActionError
-            When the state is a view of some replicas of another one: these cannot move alone (fork it).
+            When the state is of another network or precision, or a view of some replicas of another one: these cannot
+            move alone (fork it).
         """
         _refuse_views(state)
+        if state.compiled is not self.compiled and state.compiled.content_hash() != self.compiled.content_hash():
+            theirs, ours = state.compiled.network.name, self.compiled.network.name
+            raise ActionError(f"the state is of another network ('{theirs}') than the twin ('{ours}')")
+        if state.store.numbers.dtype != self.dtype:
+            raise ActionError(f"the state has numbers of {state.store.numbers.dtype}, the twin of {self.dtype}")
         other = object.__new__(Twin)
         other.compiled, other.tape, other.state = self.compiled, self.tape, state
         other.dtype, other._packed = self.dtype, self._packed
@@ -225,8 +238,11 @@ class Twin:
         codes = {"constant": kernel.CONSTANT, "base_stock": kernel.BASE_STOCK}
         if policy not in codes:
             raise ActionError(f"no rollout policy called '{policy}' (allowed: {', '.join(codes)})")
-        if periods < 1 or warm_up < 0:
-            raise ActionError(f"periods must be at least 1 and warm_up at least 0, received {periods} and {warm_up}")
+        if periods < 1 or warm_up < 0 or repeat < 1:
+            raise ActionError(
+                "periods and repeat must be at least 1 and warm_up at least 0, "
+                f"received {periods}, {repeat} and {warm_up}"
+            )
         _refuse_views(self.state)
         replicas, compiled = self.state.replicas, self.compiled
         levels = np.asarray(levels, dtype=self.dtype)
@@ -284,3 +300,12 @@ def _refuse_views(state: TwinState) -> None:
     # The kernel takes the numbers by their address: they must lie together.
     if not state.store.numbers.flags.c_contiguous:
         raise ActionError("this state is a view of some replicas of another one: a twin runs on its fork()")
+
+
+def _check_draws(draws: Draws, compiled: CompiledNetwork, replicas: int) -> None:
+    """The kernel reads draws without asking for their shape."""
+    rows = (compiled.n_demands, compiled.n_arcs, compiled.n_resources)
+    arrays: tuple[NDArray[Any], ...] = tuple(draws)
+    for name, array, size in zip(Draws._fields, arrays, rows, strict=True):
+        if array.shape != (1, size, replicas):
+            raise ActionError(f"draws.{name} must have shape (1, {size}, {replicas}), received {array.shape}")

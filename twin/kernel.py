@@ -669,14 +669,18 @@ def _positions(top, st, head, out, b0, b1):  # type: ignore[no-untyped-def]
         for g in range(g0, g1):
             _add(out, farthest, one, st.in_transit, top.group_arc[g], b0, b1)
         # An arc's own unshipped orders are on their way as well, in the mail or at the source: they count for it and
-        # for all farther arcs.
+        # for all farther arcs. A nearer arc counts what is in the mail where it will arrive within its own window.
         for g in range(g0, g1):
             arc = top.group_arc[g]
-            for h in range(g, g1):
-                if top.arc_owes[arc]:
-                    _add(out, top.group_arc[h], one, st.backorders, arc, b0, b1)
-                for row in range(top.mail_ptr[arc], top.mail_ptr[arc + 1]):
-                    _add(out, top.group_arc[h], one, st.mail, row, b0, b1)
+            posted, delay = top.mail_ptr[arc], top.mail_ptr[arc + 1] - top.mail_ptr[arc]
+            lands = top.arc_window[arc] - delay + extra - 1
+            for h in range(g0, g1):
+                other = top.group_arc[h]
+                if h >= g and top.arc_owes[arc]:
+                    _add(out, other, one, st.backorders, arc, b0, b1)
+                for k in range(delay):
+                    if h >= g or lands + k < top.arc_window[other] + extra:
+                        _add(out, other, one, st.mail, posted + (head + k) % delay, b0, b1)
 
 
 @njit(cache=True, nogil=True)
@@ -684,7 +688,8 @@ def positions(packed, store, head, out):  # type: ignore[no-untyped-def]
     """Inventory position that each arc's order is decided on, at a decision epoch.
 
     For arc a into stock point i: on hand at i, minus what i owes (customer backlog and unshipped orders drawn on it),
-    plus what arrives at i within the mean lead time of a over all arcs, plus unshipped orders of a and of nearer arcs.
+    plus what arrives at i within the mean lead time of a over all arcs (what is still in the mail included), plus
+    unshipped orders of a and of nearer arcs.
     The farthest arc counts the whole pipeline. With two sources these are the expedited and the regular position of
     dual-index policies (Veeraraghavan & Scheller-Wolf 2008, Operations Research 56(4)).
 

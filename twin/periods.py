@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twin.distributions import Distribution, Fixed, Recorded
 
-__all__ = ["DAYS", "TimeUnit", "period_table", "whole_periods"]
+__all__ = ["DAYS", "TimeUnit", "late_table", "period_table", "whole_periods"]
 
 TimeUnit = Literal["hour", "day", "week", "month", "quarter", "year"]
 
@@ -59,6 +59,37 @@ def period_table(distribution: Distribution, per_period: float = 1.0, *, tail: f
     longest = int(np.ceil(float(distribution.quantile(1.0 - tail)) / per_period + 0.5))
     edges = (np.arange(longest + 1) + 0.5) * per_period
     table = np.asarray(distribution.cdf(np.nextafter(edges, 0.0)))
+    return _without_tail(table, tail)
+
+
+def late_table(
+    promised: NDArray[np.float64], late: NDArray[np.float64], probability: float, *, tail: float = 0.0
+) -> NDArray[np.float64]:
+    """Tabulate a promised time that is sometimes kept, and else exceeded.
+
+    Parameters
+    ----------
+    promised, late
+        Cumulative tables, in the same steps, of the promised time and of what is added to it when it is not kept.
+    probability
+        Of that.
+    tail
+        Probability in the upper tail that is moved to the table's last entry.
+
+    Returns
+    -------
+    ndarray
+        Cumulative table of the mixture of the promised time and the sum of both; the last entry is 1.
+    """
+    kept, added = np.diff(promised, prepend=0.0), np.diff(late, prepend=0.0)
+    mixed = probability * np.convolve(kept, added)
+    mixed[: len(kept)] += (1.0 - probability) * kept
+    table = np.cumsum(mixed)
+    table[-1] = 1.0
+    return _without_tail(table, tail) if tail > 0.0 else table
+
+
+def _without_tail(table: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
     table = table[: int(np.searchsorted(table, 1.0 - tail)) + 1].copy()
     table[-1] = 1.0
     return table

@@ -168,8 +168,11 @@ class TwinState:
                 "period": int(self.period[replica]),
             },
         }
+        ptr = self.compiled.topology.pipe_ptr
         for field in StateArrays._fields:
             values = self.logical(field)[:, replica]
+            if field == "in_transit" and values.dtype == np.float32:  # a running sum, in which rounding adds up
+                values = np.add.reduceat(np.append(self.logical("pipeline")[:, replica], 0.0), ptr[:-1])
             if field in names:
                 out[field] = {n: float(v) for n, v in zip(names[field], values, strict=True)}
             else:

@@ -177,6 +177,11 @@ class Tape:
         self._lead_tables = _tables([[(np.arange(len(t), dtype=np.float64), t)] for t in lead], [1] * len(lead))
         self._resources = np.flatnonzero(compiled.resource_share_when_down < 1.0).astype(np.int64)
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a draw takes in those of many periods before (memory, shocks), so that single periods are dear."""
+        return len(self._coupled) > 0 or len(self._shocked) > 0
+
     def demand(self, state: TwinState, periods: int, *, offset: int = 0) -> FloatArray:
         """Demand of ``periods`` periods from each replica's own period plus ``offset``. Shape (T, D, B), units."""
         compiled, replicas = self.compiled, state.replicas
@@ -298,7 +303,8 @@ class DrawAhead:
     the state, which a scenario may have changed, and is drawn period by period.
     """
 
-    #: Most periods drawn at a time, and most columns: many replicas gain nothing and would take memory.
+    #: Most periods drawn at a time, and most columns: many replicas gain nothing and would take memory (unless each
+    #: draw looks far back).
     PERIODS, COLUMNS = 16, 1024
 
     def __init__(self, tape: Tape) -> None:
@@ -309,6 +315,8 @@ class DrawAhead:
     def next(self, state: TwinState) -> Draws:
         """The draws of the period that ``state`` is in, with a time axis of length 1."""
         ahead = min(self.PERIODS, self.COLUMNS // max(1, state.replicas))
+        if self._tape.looks_back:
+            ahead = self.PERIODS
         if ahead <= 1:
             return self._tape.block(state, 1)
         place = _places(state, self._at)
@@ -350,7 +358,7 @@ def _coupling(compiled: CompiledNetwork, drawn: NDArray[np.int64]) -> tuple[NDAr
     network, names = compiled.network, compiled.demand_names
     linked = {name for entry in network.correlations for name in entry.streams}
     coupled = [int(d) for d in drawn if names[d] in linked or network.demands[names[d]].autocorrelation != 0.0]
-    correlation = correlation_matrix(network.correlations, [names[d] for d in coupled])
+    correlation = correlation_matrix(network.correlations, {names[d]: network.demands[names[d]] for d in coupled})
     rates = [network.demands[names[d]].autocorrelation for d in coupled]
     early = max([0, *(int(np.ceil(np.log(_FORGOTTEN) / np.log(abs(rate)))) for rate in rates if rate != 0.0)])
     weight = np.array([[rate**k if abs(rate) ** k >= _FORGOTTEN else 0.0 for k in range(early + 1)] for rate in rates])

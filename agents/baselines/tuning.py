@@ -152,7 +152,8 @@ def tune(
     if policy not in _POLICIES:
         raise ConfigError(f"no tunable policy '{policy}' (allowed: {', '.join(_POLICIES)})")
     world = world_seed(Purpose.TUNING, seed)
-    codec = make_codec(compiled, "base_stock" if policy == "base_stock" else "quantity")
+    mode, simulated = "base_stock" if policy == "base_stock" else "quantity", budget.warm_up + budget.periods
+    codec = make_codec(compiled, mode, horizon=simulated)
     span = np.maximum(codec.high, 1.0)
     # A level far enough below 0 keeps an arc closed even when its stock point owes.
     low = -0.3 * span if policy == "base_stock" else np.zeros_like(span)

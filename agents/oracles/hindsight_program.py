@@ -336,6 +336,8 @@ class _Builder:
         top, other, out = self.top, self.detours, np.zeros(self.columns)
         value = top.stock_terminal[top.arc_destination]
         out[self.at_epoch[-1]] = top.stock_terminal
+        if self.receive_last and not self.serve_first:  # the last demand phase comes after the end of the last period
+            out[self.delivered[-1]] = top.stock_terminal[top.demand_stock]
         out[self.ship] = value * (self.landing == self.horizon)
         left = (other.lands == self.horizon) & ~other.perishes
         out[self.detour] = value[other.arc] * (left.astype(np.float64) - (other.drawn == self.horizon))

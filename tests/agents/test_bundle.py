@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from agents import bundle_files
-from agents.advice import limit_orders, round_orders
+from agents.advice import OrderRules, limit_orders, place_orders
 from agents.bundle import Bundle
 from agents.bundle_files import FILES, MANIFEST, arrays_to, parse_json, render, write_folder
 from agents.bundle_writer import make_spec, roll_out, write_bundle
 from agents.runtime import Mlp
+from envs.actions import ACTION_MODES, NOTCHES
+from envs.core import Batch
 from envs.inventory import InventoryTask
 from twin.errors import BundleError
 from twin.network import Network
@@ -32,22 +34,23 @@ ALL_FILES = (*FILES, MANIFEST)
 def write(path: Path, task: InventoryTask) -> Bundle:
     """A bundle of a small random network that was never trained."""
     rng = np.random.default_rng(0)
-    n, arcs = len(task.fields), task.compiled.n_arcs
+    n, discrete = len(task.fields), task.codec.mode == "discrete"
+    outputs = NOTCHES if discrete else task.compiled.n_arcs
     arch = {
         "inputs": n,
-        "outputs": arcs,
-        "head": "tanh",
+        "outputs": outputs,
+        "head": "argmax" if discrete else "tanh",
         "normalisation": {"epsilon": 1e-8, "clip": 10.0},
         "layers": [
             {"units": 6, "activation": "relu", "alpha": 0.0},
-            {"units": arcs, "activation": "identity", "alpha": 0.0},
+            {"units": outputs, "activation": "identity", "alpha": 0.0},
         ],
     }
     weights = {
         "weight_0": rng.normal(size=(6, n)).astype(np.float32),
         "bias_0": rng.normal(size=6).astype(np.float32),
-        "weight_1": rng.normal(size=(arcs, 6)).astype(np.float32),
-        "bias_1": rng.normal(size=arcs).astype(np.float32),
+        "weight_1": rng.normal(size=(outputs, 6)).astype(np.float32),
+        "bias_1": rng.normal(size=outputs).astype(np.float32),
         "mean": rng.uniform(0.0, 50.0, size=n),
         "variance": rng.uniform(1e3, 1e4, size=n),
     }
@@ -330,7 +333,7 @@ def test_a_foreign_bundle_id_is_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema=2), r"manifest\.json' has schema 2, this version reads 1"),
+        (lambda m: m.update(schema=1), r"manifest\.json' has schema 1, this version reads 2"),
         (lambda m: m.pop("schema"), r"manifest\.json' has schema None"),
         (lambda m: m["files"].update({"../evil.json": m["files"]["spec.json"]}), r"'\.\./evil\.json'"),
         (lambda m: m["files"].update({"/etc/passwd": m["files"]["spec.json"]}), "'/etc/passwd'"),
@@ -407,6 +410,14 @@ def test_wrong_numbers_under_right_hashes(
         ("spec.json", lambda d: d["observation"][1].update(d["observation"][0]), r"the same name"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(high=-1.0), r"low, center and high"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(order_max=-1.0), r"low, center and high"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(minimum_order=-1.0), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(lot_size=-5.0), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(maximum_order=-1.0), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(minimum_order=7.0, lot_size=5.0), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(lot_size=5.0, maximum_order=4.0), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(integer=True), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].update(lot_size=None), r"allow no order"),
+        ("spec.json", lambda d: d["action"]["arcs"][0].pop("lot_size"), r"spec\.json is incomplete"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(center=1.5), r"golden\.npz: an order differs"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(name="other"), r"no field 'position\[other\]'"),
         ("spec.json", lambda d: d["action"].update(mode="levels"), r"spec\.json is incomplete"),
@@ -487,7 +498,9 @@ def test_the_example_state_gives_orders_on_every_arc(original: Path, state: dict
         "RANGE",
         "GOLDEN",
         "ACTION_FINITE",
+        "MINIMUM_ORDER",
         "INTEGER_LOT",
+        "MAXIMUM_ORDER",
         "ORDER_LIMIT",
     ]
     assert json.loads(json.dumps(advice.to_dict()))["orders"][0]["arc"] == bundle.spec.arc_names[0]
@@ -608,21 +621,16 @@ def test_an_action_that_is_not_finite_blocks(
     assert advice.orders == ()
 
 
-def small_network(capacity: float) -> Network:
+def small_network(capacity: float | None = None, *, integer: bool = True, **rules: float) -> Network:
+    """A shop with one arc; ``rules`` are its minimum_order, lot_size and maximum_order."""
+    truck = {"lead_time": 1, **({} if capacity is None else {"capacity": capacity}), **rules}
     return Network.parse(
         {
             "name": "shop",
-            "products": {"box": {"unit": "box", "integer": True}},
+            "products": {"box": {"unit": "box", "integer": integer}},
             "suppliers": {"maker": {"offers": {"box": {"price": 1.0}}}},
             "sites": {"shop": {"stock": {"box": {"holding_cost": 0.1, "initial": 5}}}},
-            "lanes": [
-                {
-                    "from": "maker",
-                    "to": "shop",
-                    "product": "box",
-                    "modes": {"truck": {"lead_time": 1, "capacity": capacity}},
-                }
-            ],
+            "lanes": [{"from": "maker", "to": "shop", "product": "box", "modes": {"truck": truck}}],
             "demands": {
                 "shop": {"site": "shop", "product": "box", "distribution": {"distribution": "poisson", "mean": 4}}
             },
@@ -649,14 +657,109 @@ def test_orders_are_whole_and_within_the_capacity_of_their_arc(tmp_path: Path, c
     assert modified == {"INTEGER_LOT"} | ({"ORDER_LIMIT"} if most < 12 else set())
 
 
-def test_rounding_follows_the_twin_and_limits_come_after_it() -> None:
-    integer = np.array([True, True, False])
-    rounded, check = round_orders(np.array([2.5, 1e-15, 2.5]), integer, ("a", "b", "c"))
-    assert rounded.tolist() == [3.0, 0.0, 2.5]
-    assert [change.arc for change in check.changes] == ["a", "b"]
-    limited, check = limit_orders(rounded, np.array([2.9, np.inf, 2.4]), integer, ("a", "b", "c"))
-    assert limited.tolist() == [2.0, 0.0, 2.4]
-    assert [(c.arc, c.before, c.after) for c in check.changes] == [("a", 3.0, 2.0), ("c", 2.5, 2.4)]
+INF = np.inf
+
+
+def test_each_rule_changes_orders_under_its_own_code() -> None:
+    names = ("any", "whole", "lots", "least", "most", "dust")
+    rules = OrderRules(
+        integer=np.array([False, True, False, False, True, True]),
+        minimum=np.array([0.0, 0.0, 0.0, 20.0, 4.0, 0.0]),
+        lot=np.array([0.0, 1.0, 5.0, 10.0, 2.0, 1.0]),
+        maximum=np.array([INF, INF, INF, INF, 8.0, INF]),
+    )
+    placed, checks = place_orders(np.array([2.5, 2.5, 14.0, 12.0, 9.0, 1e-15]), rules, names)
+    assert placed.tolist() == [2.5, 3.0, 15.0, 20.0, 8.0, 0.0]
+    assert {check.code: [(c.arc, c.before, c.after) for c in check.changes] for check in checks} == {
+        "MINIMUM_ORDER": [("least", 12.0, 20.0)],
+        "INTEGER_LOT": [("whole", 2.5, 3.0), ("lots", 14.0, 15.0), ("most", 9.0, 10.0), ("dust", 1e-15, 0.0)],
+        "MAXIMUM_ORDER": [("most", 10.0, 8.0)],
+    }
+    assert {check.verdict for check in checks} == {"modify"}
+    again, checks = place_orders(placed, rules, names)
+    assert again.tolist() == placed.tolist()
+    assert {check.verdict for check in checks} == {"pass"}
+    few, (minimum, *_) = place_orders(np.array([1e-12, 0.0, 0.0, 9.9, 0.0, 0.0]), rules, names)
+    assert not few.any()
+    assert [(c.arc, c.before) for c in minimum.changes] == [("any", 1e-12), ("least", 9.9)]
+
+
+def test_an_order_that_is_cut_can_still_be_placed() -> None:
+    names = ("whole", "free", "any", "lots", "least", "closed")
+    rules = OrderRules(
+        integer=np.array([True, True, False, True, False, False]),
+        minimum=np.array([0.0, 0.0, 0.0, 0.0, 20.0, 20.0]),
+        lot=np.array([1.0, 1.0, 0.0, 5.0, 0.0, 10.0]),
+        maximum=np.full(6, INF),
+    )
+    orders, order_max = np.array([3.0, 1.0, 2.5, 25.0, 30.0, 20.0]), np.array([2.9, INF, 2.4, 12.0, 7.0, 0.0])
+    limited, check = limit_orders(orders, order_max, rules, names)
+    assert limited.tolist() == [2.0, 1.0, 2.4, 15.0, 20.0, 0.0]
+    assert [(c.arc, c.before, c.after) for c in check.changes] == [
+        ("whole", 3.0, 2.0),
+        ("any", 2.5, 2.4),
+        ("lots", 25.0, 15.0),
+        ("least", 30.0, 20.0),
+        ("closed", 20.0, 0.0),
+    ]
+    assert place_orders(limited, rules, names)[0].tolist() == limited.tolist()
+
+
+@pytest.mark.parametrize("mode", ACTION_MODES)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"lot_size": 5},
+        {"minimum_order": 20, "lot_size": 10},
+        {"lot_size": 3, "maximum_order": 7},
+        {"integer": False, "minimum_order": 4, "lot_size": 2.5, "maximum_order": 9},
+        {"integer": False, "maximum_order": 4.5},
+        {"lot_size": 5, "capacity": 7},
+        {"minimum_order": 9, "capacity": 4},
+    ],
+)
+def test_what_is_advised_is_what_the_twin_places(tmp_path: Path, mode: str, rules: dict[str, Any]) -> None:
+    """The advice on an observation of the environment is the order that its step reports, or ships the same."""
+    task = InventoryTask(small_network(**rules), action_mode=mode)
+    bundle = write(tmp_path / "b", task)
+    bundle.verify_network()
+    batch, slots = Batch(task, 8), np.arange(8, dtype=np.uint32)
+    observation = batch.reset(np.full(8, 3, dtype=np.uint64), slots, np.zeros_like(slots))
+    task.action_space.seed(5)
+    compared = modified = 0
+    for step in range(60):
+        # Random actions for the others: states of every kind are met.
+        b, action = step % 8, np.stack([task.action_space.sample() for _ in range(8)])
+        action[b] = bundle.predict(observation)[0][b]
+        values = {field.name: float(x) for field, x in zip(task.fields, observation[b], strict=True)}
+        if task.codec.up_to:
+            values[f"position[{task.compiled.arc_names[0]}]"] = float(batch.position[0, b])
+        advice, twin = bundle.advise({"observation": values}), batch.twin.fork()
+        result = batch.step(action)
+        observation = result.observation
+        if advice.reasons == ("RANGE",):
+            continue
+        (order,), changed = advice.orders, {check.code for check in advice.checks if check.changes}
+        if "ORDER_LIMIT" in changed:
+            assert order.order < result.orders[0, b]
+        else:
+            assert order.order == pytest.approx(result.orders[0, b], rel=1e-12)
+        result.orders[0, b] = order.order
+        twin.step(result.orders)
+        np.testing.assert_allclose(twin.state.arrays.shipped, batch.twin.state.arrays.shipped, rtol=1e-12)
+        modified += bool(changed - {"ORDER_LIMIT"})
+        compared += 1
+    assert compared > 30
+    # Orders up to a level are cut to the maximum while they are decided.
+    assert modified or (task.codec.up_to and "maximum_order" in rules)
+
+
+def test_a_bundle_with_other_order_rules_is_not_the_network(tmp_path: Path) -> None:
+    write(tmp_path / "b", InventoryTask(small_network(lot_size=5)))
+    edit_json(tmp_path / "b", "spec.json", lambda d: d["action"]["arcs"][0].update(lot_size=10.0))
+    bundle = Bundle.load(tmp_path / "b")
+    with pytest.raises(BundleError, match=r"network\.json is not the network"):
+        bundle.verify_network()
 
 
 def test_json_reading_is_strict() -> None:

@@ -105,6 +105,8 @@ def plain_networks(draw: st.DrawFn) -> Network:
         ),
     )
 
+    closes = draw(st.booleans())
+
     def arc() -> dict[str, Any]:
         entry: dict[str, Any] = {
             "lead_time": draw(lead_time),
@@ -121,7 +123,7 @@ def plain_networks(draw: st.DrawFn) -> Network:
             entry["maximum_order"] = draw(st.sampled_from([None, 5.0]))
         else:
             entry["backorder_cost"] = draw(cost)
-        if entry["uses"]:
+        if entry["uses"] and closes:
             entry["when_down"] = draw(st.sampled_from(["refused", "waits"]))
         return entry
 
@@ -154,7 +156,7 @@ def plain_networks(draw: st.DrawFn) -> Network:
                     "availability": {
                         "failure": 0.3,
                         "recovery": 0.6,
-                        "share_when_down": draw(st.sampled_from([0.0, 0.4])),
+                        "share_when_down": 0.0 if closes else 0.4,
                     },
                 }
             },

@@ -79,11 +79,12 @@ def test_what_lies_outside_is_clipped(name: str, mode: str) -> None:
 
 @every_network
 def test_the_zero_action_is_expected_lead_time_demand(name: str) -> None:
-    """In base_stock mode 0 is the demand rate times lead time plus review period, from the network itself."""
+    """In base_stock mode 0 is the demand rate times order delay, lead time and review period."""
     compiled = COMPILED[name]
     centre = make_codec(compiled, "base_stock").targets(np.zeros((1, compiled.n_arcs)))[:, 0]
     rate = compiled.demand_rate[compiled.topology.arc_destination]
-    np.testing.assert_allclose(centre, rate * (compiled.lead_mean + 1))
+    covered = compiled.lead_mean + np.diff(compiled.topology.mail_ptr) + 1
+    np.testing.assert_allclose(centre, rate * covered)
 
 
 def test_the_centre_of_a_known_problem() -> None:

@@ -16,7 +16,7 @@ from twin.compile import compile_network
 from twin.economics import COST_TERMS, terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
-from twin.network import Network
+from twin.network import PHASE_ORDERS, Network
 from twin.state import RINGS, StateArrays, TwinState
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND
 
@@ -301,6 +301,10 @@ def test_terminal_value_of_what_is_there_and_what_is_coming(network, seed):
         for arc, name in zip(flatten(network), twin.compiled.arc_names, strict=True):
             if arc.target == (site, product):
                 expected += worth * sum(state["pipeline"][name].values())
+        for key, stream in network.demands.items():
+            # There the state stands behind a demand phase that no period has been charged for yet.
+            if network.phases == ("receive", "demand", "order") and (stream.site, stream.product) == (site, product):
+                expected += worth * state["delivered"][key]
     np.testing.assert_allclose(terminal_value(twin.state)[1], expected, rtol=1e-9, atol=1e-9)
     result = twin.rollout("constant", np.ones(twin.compiled.n_arcs), 2)
     np.testing.assert_array_equal(result.terminal_value, terminal_value(twin.state))
@@ -545,8 +549,10 @@ def test_positions_and_base_stock_orders_by_their_definition(network, seed):
         horizon = int(np.floor(compiled.lead_mean[a] + 0.5)) + delay[a] - (0 if before_receipt else 1)
         expected = state["on_hand"][target[a]] - owed[target[a]]
         expected += sum(state["backorders"][names[b]] for b in nearer)
-        expected += sum(sum(state["mail"].get(names[b], {}).values()) for b in nearer)
         for b in group:
+            lands = int(np.floor(compiled.lead_mean[b] + 0.5)) - (0 if before_receipt else 1)
+            for k, amount in state["mail"].get(names[b], {}).items():
+                expected += amount if b in nearer or int(k) + lands <= horizon else 0.0
             for k, amount in state["pipeline"][names[b]].items():
                 expected += amount if int(k) <= horizon or a == group[-1] else 0.0
         np.testing.assert_allclose(position[a], expected, rtol=1e-9, atol=1e-9)
@@ -560,6 +566,30 @@ def test_positions_and_base_stock_orders_by_their_definition(network, seed):
         nearer = sum(orders[b, 0] for b in group[: group.index(a)])
         expected = min(max(0.0, levels[a, 0] - (position[a] - drawn + nearer)), top.arc_order_limit[a])
         np.testing.assert_allclose(orders[a, 0], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("phases", PHASE_ORDERS)
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_days_in_the_mail_are_days_of_lead_time(phases, delay):
+    """From a source without limits, an order delay of n and a lead time of L act as a lead time of n + L."""
+
+    def costs(**terms: int) -> np.ndarray:
+        modes = {"near": {"lead_time": 2, "freight_cost": 3.0}, "far": terms}  # freight is due when it ships: later
+        data = {
+            "name": "mail",
+            "phases": list(phases),
+            "products": {"item": {}},
+            "suppliers": {"maker": {"offers": {"item": {}}}},
+            "sites": {"shop": {"stock": {"item": {"holding_cost": 1.0, "initial": 30.0}}}},
+            "lanes": [{"from": "maker", "to": "shop", "product": "item", "modes": modes}],
+            "demands": {
+                "d": {"site": "shop", "product": "item", "distribution": {"distribution": "poisson", "mean": 5.0}}
+            },
+        }
+        data["demands"]["d"] |= {"unmet": "backlog", "penalty": 9.0}
+        return Twin(Network.parse(data), replicas=4, seed=2).rollout("base_stock", [20.0, 45.0], 60, warm_up=10).cost
+
+    np.testing.assert_allclose(costs(lead_time=6 - delay, order_delay=delay), costs(lead_time=6), rtol=1e-12)
 
 
 @PROFILE

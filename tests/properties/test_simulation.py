@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.strategies import network_data, networks, random_orders, rarely
 from twin.compile import compile_network
 from twin.engine import Twin
+from twin.errors import StaleStateError
 from twin.network import Network
 from twin.simulation import Event, Simulation
 from twin.state import StateArrays, TwinState, starting_state
@@ -172,6 +173,49 @@ def test_rebuilt_in_period_detail(network, seed, stop):
 def test_rebuilt_in_continuous_detail(network, seed, stop):
     """Shipments on the road, at the gate, in the queue, at berths and inside go on where they were."""
     assert_rebuilt(network, seed, stop, "continuous")
+
+
+EDITS = st.sampled_from(
+    [
+        lambda shipment: {"arrival": shipment["arrival"] + 1.0},
+        lambda shipment: {"arrival": max(0.0, shipment["arrival"] - 1.0)},
+        lambda shipment: {"arrival": 0.0 * shipment["arrival"]},
+        lambda shipment: {"units": 2.0 * shipment["units"] + 1.0},
+        lambda shipment: {"lots": [[life - 1, units] for life, units in shipment["lots"]]},
+        lambda shipment: {"lots": [[life + 1, units] for life, units in shipment["lots"]]},
+        lambda shipment: {"stage": "inside" if shipment["stage"] == "road" else "road"},
+    ]
+)
+
+
+@settings(PROFILE, max_examples=100)
+@given(
+    network=st.one_of(networks(), yard_networks()),
+    seed=SEEDS,
+    continuous=st.booleans(),
+    stop=st.integers(1, PERIODS - 1),
+    edit=EDITS,
+    choice=st.integers(0, 1000),
+)
+def test_an_edited_snapshot_is_refused_or_has_the_state_that_it_says(network, seed, continuous, stop, edit, choice):
+    """What is accepted never moves units between slots, lives or arcs."""
+    compiled = compile_network(network)
+    simulation = Simulation(compiled, seed=seed, detail="continuous" if continuous else "period")
+    for orders in orders_of(seed, compiled.n_arcs)[:stop]:
+        simulation.step(orders)
+    snapshot = json.loads(json.dumps(simulation.snapshot()))
+    shipments = snapshot["events"]["shipments"]
+    if not shipments:
+        return
+    shipment = shipments[choice % len(shipments)]
+    shipment.update(edit(shipment))
+    try:
+        again = Simulation.restore(compiled, snapshot)
+    except StaleStateError:
+        return
+    for name in StateArrays._fields:
+        ours, theirs = again.state().logical(name), simulation.state().logical(name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @settings(PROFILE, max_examples=60)

@@ -16,6 +16,7 @@ from twin.economics import COST_TERMS
 from twin.engine import Twin
 from twin.errors import ActionError, DataError, StaleStateError
 from twin.network import Network
+from twin.periods import late_table, period_table
 from twin.simulation import Simulation
 from twin.simulation.times import transit_times
 from twin.state import TwinState
@@ -184,9 +185,28 @@ def test_a_snapshot_knows_where_every_shipment_is():
     ("change", "message"),
     [
         (lambda events: events["shipments"][0].update(lane="v->s:slwo:p"), "did you mean 'v->s:slow:p'"),
-        (lambda events: events["shipments"][0].update(units=99.0), "in_transit"),
+        (lambda events: events["shipments"][0].update(units=99.0), "0.units: 99 differs from 1 in its lines"),
+        (lambda events: events["shipments"][0].update(units=3.0, lines=[[5, 3.0]]), "pipeline.v->s:later:p.0: 2 .* 4 "),
+        (lambda events: events["shipments"][0].update(arrival=5.5), "pipeline.v->s:later:p.0: 2 differs from 1 "),
+        (lambda events: events["shipments"][0].update(arrival=1.5), "0.arrival: 1.5 is not after the present 4"),
+        (lambda events: events["shipments"][2].update(arrival=4.25), "2.arrival: 4.25 is after the present 4"),
+        (lambda events: events["shipments"][2].update(since=4.25), "2.since: 4.25 is after the present 4"),
+        (lambda events: events["shipments"][0].update(sent=4), "0.sent: 4 is not before the present period 4"),
+        (lambda events: events["shipments"][0].update(sent=-1), "sent"),
+        (lambda events: events["shipments"][0].update(lots=[[1, 1.0]]), r"0.lots: .*life of 1 .*\(allowed: none\)"),
+        (lambda events: events["shipments"][0].update(lines=[[4, 1.0]]), "0.lines: no order 4 on this arc"),
+        (lambda events: events["shipments"][0].update(lines=[[14, 1.0]]), "0.lines: no order 14 on this arc"),
+        (lambda events: events["owed"].update({"v->s:slow:p": [[9, 3.0]]}), "owed.v->s:slow:p: no order 9 on this arc"),
+        (
+            lambda events: events["owed"].update({"v->s:slow:p": [[6, 2.0]]}),
+            "backorders.v->s:slow:p: 3 differs from 2 ",
+        ),
+        (lambda events: events["shipments"][3].update(stage="berth"), "2 are at a berth of 's', which has 1"),
+        (lambda events: events["shipments"][3].update(stage="inside"), "3.stage: .* 'inside' now .*berth, gate, queue"),
+        (lambda events: events.update(detail="period"), "0.arrival: 4.5 is not a whole period"),
+        (lambda events: events["perished"].update({"s/p": 1.0}), "s/p"),
         (lambda events: events["shipments"][0].update(stage="lost"), "stage"),
-        (lambda events: events["shipments"].pop(), "in_transit"),
+        (lambda events: events["shipments"].pop(), "pipeline.v->s:fast:p.0: 2 differs from 1 "),
         (lambda events: events["owed"].clear(), "backorders"),
         (lambda events: events.update(detail="fine"), "detail"),
         (lambda events: events.update(berths=2), "berths"),
@@ -200,6 +220,124 @@ def test_a_snapshot_that_contradicts_itself_is_refused(change, message):
     change(snapshot["events"])
     with pytest.raises(StaleStateError, match=message):
         Simulation.restore(simulation.compiled, snapshot)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arrival": 0.0}, "events.shipments.0.arrival: 0 is not after the present 1"),
+        ({"arrival": 2.0}, "pipeline.v->s:m:p.0: 0 differs from 5"),
+        ({"arrival": 2.5}, "events.shipments.0.arrival: 2.5 is not a whole period up to 4"),
+        ({"arrival": 9.0}, "events.shipments.0.arrival: 9 is not a whole period up to 4"),
+        ({"stage": "queue"}, "events.shipments.0.stage: .* 'queue'"),
+        ({"sent": 1}, "events.shipments.0.sent: 1 is not before the present period 1"),
+    ],
+)
+def test_a_shipment_that_is_not_where_the_pipeline_has_it_is_refused(change, message):
+    simulation = Simulation(network({"m": {"lead_time": 3}}))
+    simulation.step([5.0])
+    snapshot = simulation.snapshot()
+    assert snapshot["pipeline"] == {"v->s:m:p": {"1": 5.0}}
+    snapshot["events"]["shipments"][0].update(change)
+    with pytest.raises(StaleStateError, match=message):
+        Simulation.restore(simulation.compiled, snapshot)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lots": [[1, 2.0]]}, "transit_layers.w->s:a:p.1:life=1: 0 differs from 2 "),
+        ({"lots": [[2, 1.0], [3, 1.0]]}, "transit_layers.w->s:a:p.1:life=2: 2 differs from 1"),
+        ({"lots": [[2, 1.0]]}, "events.shipments.0.units: 2 differs from 1 in its lots"),
+        ({"lots": [[0, 2.0]]}, r"events.shipments.0.lots: .*life of 0 .*allowed: 1 to 5"),
+        ({"lots": [[6, 2.0]]}, r"events.shipments.0.lots: .*life of 6 .*allowed: 1 to 5"),
+        ({"lines": [[0, 1.0]]}, "events.shipments.0.units: 2 differs from 1 in its lines"),
+    ],
+)
+def test_a_perishable_shipment_is_compared_life_by_life(change, message):
+    data = {
+        "products": {"p": {"shelf_life": 5}},
+        "sites": {"w": {"stock": {"p": {"initial": 10}}}, "s": {"stock": {"p": {}}}},
+        "lanes": [
+            {"from": "w", "to": "s", "product": "p", "modes": {"a": {"lead_time": 3}}},
+            {"from": "v", "to": "w", "product": "p", "modes": {"m": {"lead_time": 1}}},
+        ],
+    }
+    simulation = Simulation(network(**data))
+    simulation.step([2.0, 0.0])
+    snapshot = simulation.snapshot()
+    assert snapshot["events"]["shipments"][0]["lots"] == [[2, 2.0]]
+    snapshot["events"]["shipments"][0].update(change)
+    with pytest.raises(StaleStateError, match=message):
+        Simulation.restore(simulation.compiled, snapshot)
+
+
+def test_a_shipment_that_is_inside_before_receipts_goes_on():
+    """Where orders come before receipts what is due now is inside at the decision, and is not refused."""
+    simulation = Simulation(network({"m": {"lead_time": 1}}, phases=["order", "receive", "demand"]))
+    simulation.step([5.0])
+    snapshot = simulation.snapshot()
+    assert snapshot["events"]["shipments"][0]["stage"] == "inside"
+    again = Simulation.restore(simulation.compiled, json.loads(json.dumps(snapshot)))
+    again.step([0.0])
+    assert on_hand(again) == 5.0
+
+
+@pytest.mark.parametrize("detail", ["continous", "Period", "", None, 1])
+def test_a_detail_that_does_not_exist_is_refused_wherever_it_is_given(detail):
+    simulation = Simulation(network())
+    compiled, state = simulation.compiled, simulation.state()
+    makers = [
+        lambda: Simulation(compiled, detail=detail),
+        lambda: Simulation.from_state(state, detail=detail),
+        lambda: Simulation.restore(compiled, state.snapshot(), detail=detail),
+        lambda: Simulation.restore(compiled, simulation.snapshot(), detail=detail),
+    ]
+    for make in makers:
+        with pytest.raises(ActionError, match=r"no detail called .*\(allowed: period, continuous\)"):
+            make()
+    with pytest.raises(ActionError, match="did you mean 'continuous'"):
+        Simulation(compiled, detail="continous")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"replica": -1}, "replica must be a whole number from 0 to 4294967295, received -1"),
+        ({"replica": 1 << 32}, "replica must be .*, received 4294967296"),
+        ({"replica": 0.5}, "replica must be .*, received 0.5"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 18446744073709551615, received -1"),
+        ({"seed": 1 << 64}, "seed must be"),
+        ({"seed": 1.5}, "seed must be"),
+        ({"seed": True}, "seed must be"),
+        ({"seed": "7"}, "seed must be .*, received '7'"),
+    ],
+)
+def test_a_path_that_does_not_exist_is_refused(changes, message):
+    with pytest.raises(ActionError, match=message):
+        Simulation(network(), **changes)
+
+
+def test_paths_at_the_ends_of_their_ranges_run():
+    simulation = Simulation(network(), seed=(1 << 64) - 1, replica=(1 << 32) - 1)
+    assert simulation.snapshot()["clock"] == {
+        "seed": (1 << 64) - 1,
+        "replica": (1 << 32) - 1,
+        "episode": 0,
+        "period": 0,
+    }
+    assert Simulation(network(), seed=np.uint64(3), replica=np.int64(2)).period == 0
+
+
+@pytest.mark.parametrize("replica", [-1, 2, 0.5])
+def test_a_replica_that_a_state_does_not_have_is_refused(replica):
+    twin = Twin(network(), replicas=2)
+    with pytest.raises(ActionError, match="replica must be a whole number from 0 to 1"):
+        Simulation.from_state(twin.state, replica)
+
+
+def test_step_says_that_nan_is_refused():
+    assert "NaN is refused" in (Simulation.step.__doc__ or "")
 
 
 def test_a_snapshot_belongs_to_its_network():
@@ -405,6 +543,30 @@ def test_initial_flows_unload_in_times_of_their_own():
         logs.append([event.time % 1.0 for event in simulation.log.select("unloaded")])
     assert logs[0] == logs[1] != logs[2]
     assert len(set(logs[0])) == len(logs[0]) == 8
+
+
+def test_promised_and_late_times_are_mixed_in_one_place():
+    """Promised 1 or 3 with equal chance; with 1/4 late by 0, 2 or 4, of 1/2, 1/4 and 1/4."""
+    promised, late = np.array([0.0, 0.5, 0.5, 1.0]), np.array([0.5, 0.5, 0.75, 0.75, 1.0])
+    kept, summed = np.array([0, 16, 0, 16, 0, 0, 0, 0]) / 32, np.array([0, 8, 0, 12, 0, 8, 0, 4]) / 32
+    expected = np.cumsum(0.75 * kept + 0.25 * summed)
+    np.testing.assert_allclose(late_table(promised, late, 0.25), expected, rtol=1e-15)
+    short = late_table(promised, late, 0.25, tail=0.05)  # the last entry, 1/32, goes to the one before
+    np.testing.assert_allclose(short, [*expected[:5], 1.0], rtol=1e-15)
+    np.testing.assert_array_equal(late_table(promised, late, 0.0)[: len(promised)], promised)
+
+
+def test_both_engines_take_late_times_from_that_place():
+    law, late = {"distribution": "poisson", "mean": 2.5}, {"distribution": "uniform", "low": 1, "high": 3}
+    suppliers = {"v": {"offers": {"p": {}}, "delay": {"probability": 0.25, "time": late}}}
+    entry = network({"m": {"lead_time": law}}, suppliers=suppliers)
+    promised, added = entry.lanes[0].modes["m"].lead_time, entry.suppliers["v"].delay.time
+    whole = late_table(period_table(promised), period_table(added), 0.25, tail=1e-4)
+    np.testing.assert_array_equal(compile_network(entry).lead_tables[0], whole)
+    steps = [period_table(of, 1 / 256, tail=1e-6) for of in (promised, added)]
+    fine, times = late_table(*steps, 0.25), transit_times(entry)[0]
+    for u in (0.01, 0.3, 0.77, 0.999):
+        assert times(u, 0) == np.searchsorted(fine, u) / 256
 
 
 def test_a_late_supplier_adds_a_continuous_time():

@@ -21,7 +21,7 @@ from twin.economics import COST_TERMS
 from twin.network import Network
 from twin.state import TwinState
 from twin.tape import Draws, Tape
-from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_ORDER_DEMAND
+from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND
 
 __all__ = ["DifferentiableTwin", "Policy"]
 
@@ -90,6 +90,8 @@ class DifferentiableTwin:
         self._one_each = constants.rows(top.arc_destination, len(top.stock_holding)) is None
         self._terminal_stock = constants.numbers(top.stock_terminal)
         self._terminal_arc = constants.numbers(top.stock_terminal[top.arc_destination])
+        late = top.phase_order == RECEIVE_DEMAND_ORDER  # there a demand has been served since the last period ended
+        self._terminal_demand = constants.numbers(top.stock_terminal[top.demand_stock]) if late else None
         self._fixed_lead = np.asarray(top.arc_fixed_lead)[:, None]
 
     # -- in and out ---------------------------------------------------------------------------------------------
@@ -190,7 +192,8 @@ class DifferentiableTwin:
 
     def terminal_value(self, state: TensorState) -> Tensor:
         """What is on hand and under way is worth when a finite horizon ends, see :mod:`twin.economics`. Shape (B,)."""
-        return self._terminal_stock @ state.on_hand + self._terminal_arc @ state.in_transit
+        value = self._terminal_stock @ state.on_hand + self._terminal_arc @ state.in_transit
+        return value if self._terminal_demand is None else value + self._terminal_demand @ state.delivered
 
     # -- policies -----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ class Positions:
     def __init__(self, layout: Layout, constants: Constants) -> None:
         top = layout.compiled.topology
         arcs = len(top.arc_destination)
-        self._owes, self._delays = bool(top.arc_owes.any()), layout.delays
+        self._owes = bool(top.arc_owes.any())
         backlogs = np.flatnonzero(top.demand_backlogs)
         self._backlogs = constants.rows(backlogs, len(top.demand_stock))
         self._backlog_stock = constants.index(top.demand_stock[backlogs])
@@ -38,6 +38,8 @@ class Positions:
         # (arc, other): what the position of an arc counts of others into the same stock point, nearest first.
         extra = 1 if top.phase_order == ORDER_RECEIVE_DEMAND else 0
         whole, own = list[tuple[int, int]](), list[tuple[int, int]]()
+        delay = np.diff(top.mail_ptr)
+        mail: list[list[tuple[int, int]]] = [[] for _ in range(layout.delays)]
         slots: list[list[tuple[int, int]]] = [[] for _ in range(layout.slots)]
         for i in range(len(top.stock_holding)):
             group = [int(a) for a in top.group_arc[top.group_ptr[i] : top.group_ptr[i + 1]]]
@@ -45,12 +47,19 @@ class Positions:
             for g, arc in enumerate(group):
                 own += [(arc, nearer) for nearer in group[: g + 1]]
                 window = max(window, int(top.arc_window[arc]) + extra)
+                for h, other in enumerate(group):
+                    # Mail of its own and of nearer arcs, and what will arrive within its window.
+                    lands = int(top.arc_window[other] - delay[other]) + extra - 1
+                    for k in range(int(delay[other])):
+                        if h <= g or lands + k < window:
+                            mail[k].append((arc, other))
                 if g == len(group) - 1:
                     whole += [(arc, other) for other in group]
                 else:
                     for k in range(min(window, layout.slots)):
                         slots[k] += [(arc, other) for other in group]
         self._own, self._whole = _Pairs.of(own, arcs, constants), _Pairs.of(whole, arcs, constants)
+        self._mail = [_Pairs.of(pairs, arcs, constants) for pairs in mail]
         self._slots = [(k, _Pairs.of(pairs, arcs, constants)) for k, pairs in enumerate(slots) if pairs]
 
     def __call__(self, state: TensorState) -> Tensor:
@@ -68,8 +77,8 @@ class Positions:
         position = self._whole.add(position, state.in_transit)
         if self._owes:
             position = self._own.add(position, state.backorders)
-        for slot in state.mail:
-            position = self._own.add(position, slot)
+        for pairs, slot in zip(self._mail, state.mail, strict=True):
+            position = pairs.add(position, slot)
         return position
 
 

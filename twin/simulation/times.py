@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from simpy.events import EventPriority
 
 from twin.distributions import Distribution, Empirical, Fixed, Recorded
-from twin.network import Delay, Network
-from twin.periods import period_table
+from twin.network import Network
+from twin.periods import late_table, period_table
 from twin.state import TwinState
 from twin.uniforms import uniforms
 
@@ -75,7 +75,9 @@ def transit_times(network: Network) -> dict[int, Duration]:
         elif late is None:
             out[a] = duration(entry.lead_time, per_period)
         else:
-            out[a] = _tabulated(_late_table(entry.lead_time, per_period, network, late))
+            promised = period_table(entry.lead_time, per_period / _STEPS, tail=1e-6)
+            added = period_table(late.time, network.periods(late.unit) / _STEPS, tail=1e-6)
+            out[a] = _tabulated(late_table(promised, added, late.probability))
     return out
 
 
@@ -99,14 +101,3 @@ def _played(times: NDArray[np.float64]) -> Duration:
 
 def _tabulated(cumulative: NDArray[np.float64]) -> Duration:
     return lambda u, _: float(np.searchsorted(cumulative, u, side="left")) / _STEPS
-
-
-def _late_table(promised: Distribution, per_period: float, network: Network, late: Delay) -> NDArray[np.float64]:
-    """Cumulative probability, in steps, of the promised time and, as often as it is late, of the sum of both."""
-    on_time = np.diff(period_table(promised, per_period / _STEPS, tail=1e-6), prepend=0.0)
-    added = np.diff(period_table(late.time, network.periods(late.unit) / _STEPS, tail=1e-6), prepend=0.0)
-    mixed = late.probability * np.convolve(on_time, added)
-    mixed[: len(on_time)] += (1.0 - late.probability) * on_time
-    cumulative = np.cumsum(mixed)
-    cumulative[-1] = 1.0
-    return cumulative

@@ -12,6 +12,7 @@ import numpy as np
 from twin.demand import correlation_matrix
 from twin.distributions import Empirical, Recorded
 from twin.errors import did_you_mean
+from twin.orders import whole_lots
 from twin.periods import period_table
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _orders(network: Network) -> Iterator[str]:
             yield f"{path}.lot_size: product '{product}' comes in whole units, received {arc.lot_size:g}"
         lot = arc.lot_size or (1.0 if network.products[product].integer else 0.0)
         if arc.maximum_order is not None:
-            smallest = _lots(arc.minimum_order, lot) if arc.minimum_order else lot
+            smallest = float(whole_lots(np.array([arc.minimum_order or lot]), np.array([lot]), np.ceil)[0])
             if arc.maximum_order < smallest * (1.0 - 1e-12):
                 yield (
                     f"{path}.maximum_order: {arc.maximum_order:g} allows no order (allowed: at least "
@@ -226,11 +227,6 @@ def _orders(network: Network) -> Iterator[str]:
                 f"{path}.backorder_cost: nothing is ever owed here, received {arc.backorder_cost:g} "
                 "(allowed: only with unfilled: backordered or when_down: waits)"
             )
-
-
-def _lots(amount: float, lot: float) -> float:
-    """The amount rounded up to whole lots; as it is where there is no lot."""
-    return -(-(amount / lot - 1e-9) // 1) * lot if lot else amount
 
 
 def _goes_down(resource: Resource) -> bool:

@@ -18,6 +18,7 @@ from twin.distributions import Distribution, Recorded
 from twin.flows import nominal_flows, usual_shares
 from twin.layers import layer_tables
 from twin.network import ArcTerms, Delay, Network, Recipe
+from twin.orders import whole_lots
 from twin.periods import late_table, period_table, whole_periods
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, Topology
 
@@ -220,7 +221,7 @@ def compile_network(network: Network) -> CompiledNetwork:
     backorders = _flags(arc.entry.unfilled == "backordered" for arc in arcs)
     waits = _flags(arc.uses and (arc.entry.when_down or _usual(arc.entry)) == "waits" for arc in arcs)
     lot = _floats(arc.entry.lot_size or float(network.products[arc.product].integer) for arc in arcs)
-    maximum = _whole_lots(_floats(_or_infinite(arc.entry.maximum_order) for arc in arcs), lot, np.floor)
+    maximum = whole_lots(_floats(_or_infinite(arc.entry.maximum_order) for arc in arcs), lot, np.floor)
     inputs = (
         np.repeat(np.arange(len(arcs)), [len(arc.inputs) for arc in arcs]),
         _ints(i for arc in arcs for i, _ in arc.inputs),
@@ -241,7 +242,7 @@ def compile_network(network: Network) -> CompiledNetwork:
         arc_destination=destination,
         arc_capacity=capacity,
         arc_order_limit=np.minimum(maximum, np.where(backorders, np.inf, capacity)),
-        arc_minimum=_whole_lots(_floats(arc.entry.minimum_order for arc in arcs), lot, np.ceil),
+        arc_minimum=whole_lots(_floats(arc.entry.minimum_order for arc in arcs), lot, np.ceil),
         arc_lot=lot,
         arc_maximum=maximum,
         arc_backorders=backorders,
@@ -365,16 +366,6 @@ def _or_infinite(limit: float | None) -> float:
 def _usual(entry: ArcTerms) -> str:
     """What happens to an order while the source is down, where the file does not say."""
     return "waits" if entry.unfilled == "backordered" else "refused"
-
-
-def _whole_lots(amount: FloatArray, lot: FloatArray, rounding: np.ufunc) -> FloatArray:
-    """Amounts as whole multiples of the lot, rounded by ``rounding``; unchanged where the lot is 0."""
-    counted = (lot > 0.0) & np.isfinite(amount)
-    lots = np.divide(amount, lot, out=np.zeros_like(amount), where=counted)
-    # A limit that is a whole number of lots up to rounding (0.3 in lots of 0.1) is that number.
-    nearest = np.round(lots)
-    close = np.abs(lots - nearest) <= 1e-9 * np.maximum(nearest, 1.0)
-    return np.where(counted, np.where(close, nearest, rounding(lots)) * lot, amount)
 
 
 def _ptr(lengths: object) -> IntArray:

@@ -1,4 +1,4 @@
-"""Feasible orders in numpy alone: what an arc makes of what is asked, for programs that do not run the engines."""
+"""Lots and feasible orders in numpy alone: what an arc makes of what is asked, for programs without an engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["feasible_orders", "largest_useful_orders"]
+__all__ = ["feasible_orders", "largest_useful_orders", "whole_lots"]
 
 FloatArray = NDArray[np.float64]
 
@@ -57,3 +57,13 @@ def largest_useful_orders(limit: ArrayLike, minimum: ArrayLike, lot: ArrayLike) 
     number = np.divide(most, lots, out=np.zeros_like(most), where=counted)
     covering = np.where(counted, np.ceil(number - 1e-9) * lots, most)
     return np.where(most > 0.0, np.maximum(covering, least), 0.0)
+
+
+def whole_lots(amount: FloatArray, lot: FloatArray, rounding: np.ufunc) -> FloatArray:
+    """Amounts as whole multiples of the lot, rounded by ``rounding``; unchanged where the lot is 0."""
+    counted = (lot > 0.0) & np.isfinite(amount)
+    lots = np.divide(amount, lot, out=np.zeros_like(amount), where=counted)
+    # A limit that is a whole number of lots up to rounding (0.3 in lots of 0.1) is that number.
+    nearest = np.round(lots)
+    close = np.abs(lots - nearest) <= 1e-9 * np.maximum(nearest, 1.0)
+    return np.where(counted, np.where(close, nearest, rounding(lots)) * lot, amount)

@@ -14,6 +14,7 @@ from twin import library
 from twin.differentiable import DifferentiableTwin, TensorDraws
 from twin.economics import COST_TERMS
 from twin.engine import Twin
+from twin.errors import ActionError
 from twin.network import Network
 
 TERMS = [term.name for term in COST_TERMS]
@@ -349,3 +350,15 @@ def test_on_a_graphics_processor():
         results.append((costs.detach().cpu(), state.on_hand.detach().cpu(), levels.grad.cpu()))
     for got, expected in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_does_not_fit_is_refused():
+    """States of other networks, levels of another length and segments without periods are named."""
+    twin, kernel = start(shop(3.5, lead_time=1), replicas=2)
+    with pytest.raises(ActionError, match="another network"):
+        twin.from_twin_state(Twin(library.load("serial_chain")).state)
+    state = twin.from_twin_state(kernel.state)
+    with pytest.raises(ActionError, match="one row per arc"):
+        twin.base_stock_orders(torch.ones(3), twin.positions(state))
+    with pytest.raises(ActionError, match="recompute"):
+        twin.rollout(twin.base_stock(torch.ones(1)), state, twin.draws(kernel.state, 2), recompute=0)

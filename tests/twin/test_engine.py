@@ -116,3 +116,11 @@ def test_a_source_that_keeps_working_in_part_is_never_down():
     lane = {"from": "maker", "to": "shop", "product": "item", "modes": {"van": van}}
     with pytest.raises(NetworkError, match=r"when_down: no resource .* share_when_down is 0"):
         Network.parse(shop(resources=half, lanes=[lane]))
+
+
+def test_a_maximum_below_the_smallest_order_in_whole_lots_is_refused():
+    """With lots of 5 the smallest order of at least 7 is 10, and that is what the message allows."""
+    van = {"lead_time": 1, "lot_size": 5.0, "minimum_order": 7.0, "maximum_order": 8.0}
+    lane = {"from": "maker", "to": "shop", "product": "item", "modes": {"van": van}}
+    with pytest.raises(NetworkError, match=r"8 allows no order \(allowed: at least 10"):
+        Network.parse(shop(lanes=[lane]))

@@ -18,6 +18,7 @@ from twin.differentiable.shipping import Shipping
 from twin.differentiable.state import Layout, TensorDraws, TensorState
 from twin.differentiable.tensors import Constants, Rounding
 from twin.economics import COST_TERMS
+from twin.errors import ActionError
 from twin.network import Network
 from twin.state import TwinState
 from twin.tape import Draws, Tape
@@ -97,7 +98,16 @@ class DifferentiableTwin:
     # -- in and out ---------------------------------------------------------------------------------------------
 
     def from_twin_state(self, state: TwinState) -> TensorState:
-        """A copy of a state as tensors."""
+        """A copy of a state as tensors.
+
+        Raises
+        ------
+        ActionError
+            When the state is of another network.
+        """
+        theirs, ours = state.compiled, self.compiled
+        if theirs is not ours and theirs.content_hash() != ours.content_hash():
+            raise ActionError(f"the state is of another network ('{theirs.network.name}') than '{ours.network.name}'")
         return self._layout.tensors(state, self.device, self.dtype)
 
     def to_twin_state(self, state: TensorState) -> TwinState:
@@ -177,6 +187,8 @@ class DifferentiableTwin:
             Costs summed over the periods.
         """
         total = torch.zeros(len(COST_TERMS), state.replicas, device=self.device, dtype=self.dtype)
+        if recompute is not None and recompute < 1:
+            raise ActionError(f"recompute must be at least 1 period, received {recompute}")
         if recompute is None:
             return self._run(policy, state, total, draws)
         for first in range(0, draws.periods, recompute):
@@ -203,6 +215,10 @@ class DifferentiableTwin:
 
     def base_stock_orders(self, levels: Tensor, position: Tensor) -> Tensor:
         """Orders up to ``levels``, (A,) or (A, B), from positions; see :func:`twin.kernel.base_stock_orders`."""
+        if levels.shape[0] != self.compiled.n_arcs:
+            raise ActionError(
+                f"levels must have one row per arc ({self.compiled.n_arcs}), received {tuple(levels.shape)}"
+            )
         return self._base_stock(levels[:, None] if levels.dim() == 1 else levels, position)
 
     def base_stock(self, levels: Tensor) -> Policy:

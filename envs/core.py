@@ -14,6 +14,7 @@ from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.orders import feasible_orders
+from twin.topology import Topology
 
 __all__ = ["Batch", "StepResult", "TwinEnv"]
 
@@ -34,8 +35,10 @@ class StepResult:
         (B,) True where the horizon is reached.
     costs
         (11, B) cost terms of the period.
-    orders
-        (A, B) units placed (after minimum, lots and maximum).
+    asked
+        (A, B) units that the decision asked for.
+    rules
+        Topology with the arcs' rules for orders.
     terminal_value
         (B,) money that the stock is worth where a finite horizon has ended, else 0; part of the reward.
     """
@@ -44,8 +47,14 @@ class StepResult:
     reward: FloatArray
     ended: NDArray[np.bool_]
     costs: FloatArray
-    orders: FloatArray
+    asked: FloatArray
+    rules: Topology
     terminal_value: FloatArray
+
+    @property
+    def orders(self) -> FloatArray:
+        """Units placed on each arc (after minimum, lots and maximum), (A, B). Training never looks at them."""
+        return feasible_orders(self.asked, self.rules.arc_minimum, self.rules.arc_lot, self.rules.arc_maximum)
 
 
 class Batch:
@@ -123,9 +132,7 @@ class Batch:
         if self.task.finite and ended.any():
             terminal = np.where(ended, terminal_value(self.twin.state), 0.0)
             reward = reward + terminal
-        top = self.task.compiled.topology
-        placed = feasible_orders(orders, top.arc_minimum, top.arc_lot, top.arc_maximum)
-        return StepResult(self.observe(), reward, ended, costs, placed, terminal)
+        return StepResult(self.observe(), reward, ended, costs, orders, self.task.compiled.topology, terminal)
 
 
 class TwinEnv(gym.Env[NDArray[np.float32], Any]):

@@ -28,8 +28,9 @@ def render_ansi(twin: Twin, last: StepResult | None, *, replica: int = 0) -> str
         unit = compiled.stock_units[i]
         lines.append(f"  {name:<40}{arrays.on_hand[i, replica]:>14,.1f}{owed[i]:>14,.1f}  {unit}")
     lines.append(f"  {'arc':<56}{'ordered':>12}{'in transit':>14}")
+    placed = np.zeros(compiled.n_arcs) if last is None else last.orders[:, replica]
     for a, name in enumerate(compiled.arc_names):
-        ordered = 0.0 if last is None else float(last.orders[a, replica])
+        ordered = float(placed[a])
         if ordered > 0.0 or arrays.in_transit[a, replica] > 0.0:
             unit = compiled.arc_units[a]
             lines.append(f"  {name:<56}{ordered:>12,.1f}{arrays.in_transit[a, replica]:>14,.1f}  {unit}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,14 @@ def published(shared: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         pytest.skip(f"needs the published benchmark values, which are not at {path}")
     return {entry["id"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["instances"]}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch: small networks only make more of them wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ import yaml
 
 from twin.errors import DataError, NetworkError
 
-__all__ = ["read_mapping", "write_bytes", "write_text"]
+__all__ = ["read_mapping", "read_table_text", "write_bytes", "write_text"]
 
 
 # The parser in C where PyYAML was built with it: large networks load three times faster.
@@ -70,6 +70,24 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise NetworkError(f"{path} must hold a mapping at the top level, not {type(data).__name__}")
     return data
+
+
+def read_table_text(path: str | Path) -> tuple[str, bytes]:
+    """Text of a file in UTF-8, with or without a byte order mark, its line ends made one; and the bytes it came from.
+
+    Raises
+    ------
+    DataError
+        When the file is missing or not text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"), raw
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 from twin.errors import DataError, did_you_mean
+from twin.files import read_table_text
 
 __all__ = [
     "Freight",
@@ -174,13 +175,7 @@ def read_shipments(path: str | Path) -> Shipments:
         When the file is missing, empty, not text, lacks a column, or has no usable row.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from None
+    text, raw = read_table_text(path)
     try:
         table = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
     except csv.Error as error:

@@ -167,7 +167,7 @@ class Tape:
         )
         self._computed = _indices(not all(_is_tabulated(s) for s in entry) for entry in seasons)
         streams = list(compiled.network.demands.values())
-        self._moved = _indices(entry.moves for entry in streams)
+        self._moved = _indices(entry.moves or entry.random_shock is not None for entry in streams)
         self._shocked = _indices(entry.random_shock is not None for entry in streams)
         self._coupled, self._mix, self._weight = _coupling(compiled, self._demands)
         drawn = np.flatnonzero(compiled.topology.arc_fixed_lead < 0).astype(np.int64)
@@ -193,7 +193,7 @@ class Tape:
             _look_up(out, out, state.period, offset, self._demands, self._demand_tables)
         for d in self._computed:
             self._compute(out[:, d], state, offset, int(d))
-        for d in np.union1d(self._moved, self._shocked):
+        for d in self._moved:
             self._move(out[:, d], state, offset, int(d))
         return out
 

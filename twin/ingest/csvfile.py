@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twin.errors import DataError, did_you_mean
+from twin.files import read_table_text
 
 __all__ = ["CsvFile", "Row", "read_csv"]
 
@@ -78,13 +79,7 @@ def read_csv(path: str | Path, *, delimiter: str = ",") -> CsvFile:
         When the file is missing, empty, not text, not CSV, or names a column twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from None
+    text, raw = read_table_text(path)
     rows = []
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:

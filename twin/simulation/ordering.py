@@ -8,6 +8,7 @@ from typing import Any
 
 import simpy
 
+from twin.orders import feasible_orders
 from twin.simulation.records import NOTHING, Arc, Line, Order, Tracking
 from twin.simulation.shipping import Shipping
 from twin.simulation.times import Moment
@@ -40,8 +41,10 @@ class Ordering:
         ledger.wasted = [0.0] * len(ledger.wasted)
         stock_asked, resource_asked = [0.0] * len(ledger.on_hand), [0.0] * len(ledger.availability)
         wanted, request = [], []
-        for arc, asked in zip(self._world.arcs, orders, strict=True):
-            wanted.append(self._arriving(arc, arc.feasible(asked)) + ledger.backorders[arc.index])
+        rules = self._world.compiled.topology
+        placed = feasible_orders(orders, rules.arc_minimum, rules.arc_lot, rules.arc_maximum).tolist()
+        for arc, quantity in zip(self._world.arcs, placed, strict=True):
+            wanted.append(self._arriving(arc, quantity) + ledger.backorders[arc.index])
             request.append(min(wanted[-1], arc.capacity))
             for i, coefficient in arc.inputs:
                 stock_asked[i] += coefficient * request[-1]

@@ -41,9 +41,6 @@ class Arc:
     inputs: list[tuple[int, float]]
     uses: list[tuple[int, float]]
     capacity: float
-    minimum: float
-    lot: float
-    maximum: float
     backorders: bool
     waits: bool
     integer: bool
@@ -51,15 +48,6 @@ class Arc:
     fixed_lead: int
     life: int
     delay: int
-
-    def feasible(self, asked: float) -> float:
-        """The order that is placed when ``asked`` units are asked for: minimum, whole lots, maximum."""
-        quantity = asked if asked >= NOTHING else 0.0
-        if self.minimum > 0.0:
-            quantity = 0.0 if quantity < 0.5 * self.minimum else max(quantity, self.minimum)
-        if self.lot > 0.0:
-            quantity = self.lot * math.floor(quantity / self.lot + 0.5)
-        return min(quantity, self.maximum)
 
 
 def arcs_of(compiled: CompiledNetwork, top: Any) -> list[Arc]:
@@ -80,9 +68,6 @@ def arcs_of(compiled: CompiledNetwork, top: Any) -> list[Arc]:
             inputs=inputs[top.in_ptr[a] : top.in_ptr[a + 1]],
             uses=uses[top.use_ptr[a] : top.use_ptr[a + 1]],
             capacity=top.arc_capacity[a],
-            minimum=top.arc_minimum[a],
-            lot=top.arc_lot[a],
-            maximum=top.arc_maximum[a],
             backorders=top.arc_backorders[a],
             waits=top.arc_waits[a],
             integer=top.arc_integer[a],

@@ -7,7 +7,7 @@ travels inside an exported bundle as JSON.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,7 @@ NOTCHES = 21
 
 @dataclass(frozen=True)
 class OrderSequence:
-    """In which order base-stock orders are decided (see :func:`twin.kernel.base_stock_orders`), for one replica.
+    """In which order base-stock orders are decided (see :func:`twin.kernel.base_stock_orders`).
 
     Attributes
     ----------
@@ -74,31 +74,56 @@ class OrderSequence:
         limits = tuple(float(limit) for limit in top.arc_order_limit)
         return cls(tuple(groups), tuple(destinations), inputs, compiled.n_stocks, limits)
 
-    def orders_up_to(self, levels: FloatArray, position: FloatArray) -> FloatArray:
-        """Orders that raise each arc's position to its level. All shapes (A,), units."""
-        orders = np.zeros(len(levels))
-        drawn = np.zeros(self.stocks)
+    def decide(self, rule: Callable[[int, FloatArray], FloatArray], position: FloatArray) -> FloatArray:
+        """Orders of a rule, stock points downstream first and arcs into one of them nearest first.
+
+        Parameters
+        ----------
+        rule
+            Called with an arc and what it has, () or (B,): its position, plus what nearer arcs into the same stock
+            point have just ordered, minus what the arcs that it feeds have just ordered from it. Gives the order that
+            the arc would like, which is cut to between 0 and its limit.
+        position
+            Inventory positions, (A,) or (A, B) units.
+
+        Returns
+        -------
+        ndarray
+            Units, in the shape of ``position``.
+        """
+        orders = np.zeros(position.shape)
+        drawn = np.zeros((self.stocks, *position.shape[1:]))
         for arcs, i in zip(self.groups, self.destinations, strict=True):
-            ordered = 0.0
-            for a in arcs:
-                orders[a] = min(max(0.0, levels[a] - (position[a] + ordered - drawn[i])), self.limits[a])
-                ordered += orders[a]
+            for k, a in enumerate(arcs):
+                have = position[a]
+                for nearer in arcs[:k]:
+                    have = have + orders[nearer]
+                orders[a] = np.minimum(np.maximum(rule(a, have - drawn[i]), 0.0), self.limits[a])
                 for source, coefficient in self.inputs[a]:
                     drawn[source] += coefficient * orders[a]
         return orders
 
+    def orders_up_to(self, levels: FloatArray, position: FloatArray) -> FloatArray:
+        """Orders that raise each arc's position to its level.
+
+        Parameters
+        ----------
+        levels
+            (A,) or (A, B) units.
+        position
+            (A,) or (A, B) units.
+        """
+        return self.decide(lambda a, have: levels[a] - have, position)
+
     def levels_for(self, orders: FloatArray, position: FloatArray) -> FloatArray:
-        """Levels whose :meth:`orders_up_to` are the given orders (up to the limits). All shapes (A,), units."""
-        levels = np.zeros(len(orders))
-        drawn = np.zeros(self.stocks)
-        for arcs, i in zip(self.groups, self.destinations, strict=True):
-            ordered = 0.0
-            for a in arcs:
-                levels[a] = orders[a] + position[a] + ordered - drawn[i]
-                order = min(orders[a], self.limits[a])
-                ordered += order
-                for source, coefficient in self.inputs[a]:
-                    drawn[source] += coefficient * order
+        """Levels whose :meth:`orders_up_to` are the given orders (up to the limits); shapes as there."""
+        levels = np.zeros(position.shape)
+
+        def rule(a: int, have: FloatArray) -> FloatArray:
+            levels[a] = have + orders[a]
+            return np.asarray(orders[a])
+
+        self.decide(rule, position)
         return levels
 
     def to_spec(self) -> dict[str, Any]:
@@ -153,10 +178,10 @@ class Codec(ABC):
         return np.asarray(center + action * step)
 
     def unscale(self, value: FloatArray) -> FloatArray:
-        """From units (A,) to [-1, 1] (A,); what lies outside the box is clipped."""
-        up, down = self.high - self.center, self.center - self.low
-        step = np.where(value >= self.center, up, down)
-        out = np.zeros(self.arcs)
+        """From units (A,) or (A, B) to [-1, 1] (A,) or (B, A); what lies outside the box is clipped."""
+        value = np.asarray(value, dtype=np.float64).T
+        step = np.where(value >= self.center, self.high - self.center, self.center - self.low)
+        out = np.zeros(value.shape)
         np.divide(value - self.center, step, out=out, where=step > 0.0)
         return np.clip(out, -1.0, 1.0)
 
@@ -171,7 +196,7 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, targets: FloatArray) -> NDArray[Any]:
-        """The action of one replica whose decoded targets come nearest to ``targets`` (A,)."""
+        """The action (...) whose decoded targets come nearest to ``targets`` (A,); actions (B, ...) for (A, B)."""
 
     def to_spec(self) -> dict[str, Any]:
         """Plain data."""
@@ -230,14 +255,31 @@ class DiscreteCodec(Codec):
         return self.scale(np.repeat(unit[:, None], self.arcs, axis=1))
 
     def encode(self, targets: FloatArray) -> NDArray[Any]:
-        unit = self.unscale(targets).mean()
-        return np.asarray(round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
+        unit = self.unscale(targets).mean(axis=-1)
+        return np.asarray(np.round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
+
+
+class OrdersCodec(Codec):
+    """Box[0, inf): the units to order on each arc, for rules that know what they want and must not be clipped."""
+
+    mode = "orders"
+
+    @property
+    def up_to(self) -> bool:
+        return False
+
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        return np.maximum(np.asarray(action, dtype=np.float64).T, 0.0)
+
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        return np.maximum(np.asarray(targets, dtype=np.float64).T, 0.0)
 
 
 _CODECS: dict[str, type[Codec]] = {
     "base_stock": BaseStockCodec,
     "quantity": QuantityCodec,
     "discrete": DiscreteCodec,
+    "orders": OrdersCodec,
 }
 
 
@@ -258,7 +300,8 @@ def make_codec(
     mode
         ``base_stock`` and ``discrete`` cover 0 to twice the demand expected over an arc's lead time and the review
         period (or four standard deviations above it, where that is more), with the expected demand in the middle;
-        ``quantity`` covers 0 to three times the destination's demand rate, with the arc's usual flow in the middle.
+        ``quantity`` covers 0 to three times the destination's demand rate, with the arc's usual flow in the middle;
+        ``orders`` are the units themselves, without an upper end (for classical policies, not for learning).
     levels
         Base-stock levels (A,) to put in the middle instead: the policy then learns corrections of a known policy
         (a residual action), and the zero action is that policy.
@@ -274,14 +317,16 @@ def make_codec(
     """
     if mode not in _CODECS:
         raise ActionError(f"no action mode '{mode}' (allowed: {', '.join(_CODECS)}){did_you_mean(mode, _CODECS)}")
+    if mode in ("quantity", "orders") and levels is not None:
+        raise ActionError(f"levels apply to the base_stock and discrete action modes, not to {mode}")
+    if mode == "orders":
+        return OrdersCodec(compiled.arc_flow, np.zeros(compiled.n_arcs), np.full(compiled.n_arcs, np.inf))
     top = compiled.topology
     # Where demand is known to grow, the box must reach what it will be.
     growth = compiled.largest_known_factor(horizon)
     rate = compiled.demand_rate[top.arc_destination] * growth
     variance = compiled.demand_variance[top.arc_destination] * growth**2
     if mode == "quantity":
-        if levels is not None:
-            raise ActionError("levels apply to the base_stock and discrete action modes, not to quantity")
         high = np.maximum(_QUANTITY_SPAN * rate, 1.0)
         return QuantityCodec(np.minimum(compiled.arc_flow * growth, high), np.zeros(compiled.n_arcs), high)
     covered = compiled.lead_mean + np.diff(top.mail_ptr) + 1.0

@@ -16,7 +16,7 @@ from twin.errors import ActionError
 from twin.orders import feasible_orders
 from twin.topology import Topology
 
-__all__ = ["Batch", "StepResult", "TwinEnv"]
+__all__ = ["Batch", "StepResult", "TwinEnv", "known_optimum"]
 
 FloatArray = NDArray[np.float64]
 
@@ -135,6 +135,18 @@ class Batch:
         return StepResult(self.observe(), reward, ended, costs, orders, self.task.compiled.topology, terminal)
 
 
+def known_optimum(task: Task) -> dict[str, Any]:
+    """``{"optimum": {"name", "value", "source"}}``: least average cost per period as the network file has it, or empty.
+
+    New data at every call, as Gymnasium asks of infos. Empty with a finite horizon: an average over an endless run is
+    not what such a problem costs.
+    """
+    entry = task.compiled.network.known_value("optimal_cost")
+    if entry is None or task.finite:
+        return {}
+    return {"optimum": {"name": entry.name, "value": entry.value, "source": entry.source}}
+
+
 class TwinEnv(gym.Env[NDArray[np.float32], Any]):
     """A task with one replica as a Gymnasium environment.
 
@@ -159,6 +171,7 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
         self.action_space = task.action_space
         self.replica = replica
         self.batch = Batch(task, 1)
+        self.metadata = {**type(self).metadata, **known_optimum(task)}
         self._terms = self.batch.twin.cost_names()
         self._seed: int | None = None
         self._episode = 0
@@ -182,7 +195,7 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
             np.array([self._episode], dtype=np.uint32),
         )
         self._last = None
-        return observation[0], {}
+        return observation[0], known_optimum(self.task)
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         result = self.batch.step(np.asarray(action)[None])
@@ -195,6 +208,7 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
             "orders": result.orders[:, 0],
             "demand": arrays.demand[:, 0].copy(),
             "served": arrays.served[:, 0].copy(),
+            **known_optimum(self.task),
         }
         if ended and self.task.finite:
             info["terminal_value"] = float(result.terminal_value[0])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.actions import NOTCHES, Codec, make_codec
 from envs.core import TwinEnv
-from envs.features import inventory_observation
+from envs.inventory_features import inventory_observation
 from envs.vector import TwinVectorEnv
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
@@ -38,6 +38,9 @@ class InventoryTask:
         residual_scale: float = 0.5,
         horizon: int = 104,
         finite: bool = False,
+        observe: Sequence[str] | None = None,
+        arrivals: str = "bands",
+        forecast: int = 1,
     ) -> None:
         if horizon < 1:
             raise ActionError(f"horizon must be at least 1 period, received {horizon}")
@@ -55,16 +58,23 @@ class InventoryTask:
             residual_scale=residual_scale,
             horizon=self.horizon,
         )
-        self.observation = inventory_observation(self.compiled, finite=self.finite, horizon=self.horizon)
+        self.observation = inventory_observation(
+            self.compiled,
+            finite=self.finite,
+            horizon=self.horizon,
+            observe=observe,
+            arrivals=arrivals,
+            forecast=forecast,
+        )
         self.fields = self.observation.fields
         self.observation_space: spaces.Space[NDArray[np.float32]] = spaces.Box(
             self.observation.low, self.observation.high, dtype=np.float32
         )
-        self.action_space: spaces.Space[Any] = (
-            spaces.Discrete(NOTCHES)
-            if action_mode == "discrete"
-            else spaces.Box(-1.0, 1.0, (self.compiled.n_arcs,), dtype=np.float32)
-        )
+        self.action_space: spaces.Space[Any] = spaces.Box(-1.0, 1.0, (self.compiled.n_arcs,), dtype=np.float32)
+        if action_mode == "discrete":
+            self.action_space = spaces.Discrete(NOTCHES)
+        elif action_mode == "orders":
+            self.action_space = spaces.Box(0.0, np.inf, (self.compiled.n_arcs,), dtype=np.float64)
 
     def observe(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
         return self.observation.read(twin, position, periods_left)
@@ -104,11 +114,16 @@ class InventoryEnv(TwinEnv):
     inventory position by arc, units in transit by arc and by how soon they arrive, perishable stock by remaining life,
     customer backlog, last demand, the demand expected next where it follows a trend or has a forecast, resource
     status, season, and the periods left where the horizon is finite. Values outside the bounds are clipped.
+    ``observe``, ``arrivals`` and ``forecast`` choose what is shown.
 
     ## Rewards
     Minus the sum of the cost terms of the period, which ``info["cost_terms"]`` holds by name, in the currency of the
     network. When a finite horizon ends, plus the terminal value of the stock (``terminal_value`` in the network file),
     which is in ``info["terminal_value"]``.
+
+    ``info["optimum"]`` (``name``, ``value``, ``source``) is the least possible average cost per period where it is
+    known, from the network file, at every reset and step; ``metadata["optimum"]`` of the environment is the same. Both
+    are absent with a finite horizon, which has another optimum.
 
     ## Starting State
     The network's initial stock, and pipelines filled by its initial flows.
@@ -123,6 +138,14 @@ class InventoryEnv(TwinEnv):
     * ``levels``: base-stock levels (by arc name or in order) that the zero action stands for; the agent then learns a
       correction (a residual), of at most ``residual_scale`` times the half width of the usual box.
     * ``horizon``, ``finite``: see Episode End.
+    * ``observe``: groups of fields to show, in any order, of ``on_hand``, ``position``, ``in_transit``, ``in_mail``
+      (orders that have not reached their source), ``arriving`` (by stock point and receipts ahead), ``owed`` (ordered
+      and not shipped), ``backlog``, ``demand`` (the latest), ``life``, ``expected``, ``availability``, ``season`` and
+      ``periods_left``. A group that the network has nothing of is empty. By default all but ``owed``.
+    * ``arrivals``: ``bands`` (1, 2-4, 5-12, more than 12 receipts ahead) or ``slots``, one field per receipt.
+    * ``forecast``: periods of expected demand to show, ``expected[stream]`` being the period decided for,
+      ``expected[stream:2]`` the one after. Streams with a constant mean have none, it being no news; streams that only
+      a season moves have theirs where ``observe`` names ``expected`` or ``forecast`` is more than 1.
     * ``replica``: which path of the seed this environment follows.
 
     ## Version History

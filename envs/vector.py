@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.core import Batch
+from envs.core import Batch, known_optimum
 from envs.task import Task
 from twin.errors import ActionError
 
@@ -21,7 +21,8 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """B replicas that step together; a replica whose episode ends starts its next one in the same step.
 
     Slot b of ``reset(seed=s)`` equals a single environment with ``replica=b`` and ``reset(seed=s)``. ``infos`` holds
-    ``cost_terms`` (name -> (B,)), and at the end of episodes ``final_obs`` with its mask ``_final_obs``.
+    ``cost_terms`` (name -> (B,)), ``optimum`` (name, value and source, each (B,)) where it is known, and at the end of
+    episodes ``final_obs`` with its mask ``_final_obs``.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.action_space = batch_space(task.action_space, num_envs)
         self.batch = Batch(task, num_envs)
+        self.metadata = {**type(self).metadata, **known_optimum(task)}
         self._terms = self.batch.twin.cost_names()
         self._seeded = False
 
@@ -60,24 +62,27 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             super().reset(seed=seed)
             self._seeded = True
             seeds = np.full(self.num_envs, seed, dtype=np.uint64)
-            return self.batch.reset(seeds, slots, np.zeros_like(slots)), {}
+            return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._optimum()
         if seed is not None:
             if len(seed) != self.num_envs or any(s is None for s in seed):
                 raise ActionError(f"a list of seeds needs one whole number per environment ({self.num_envs})")
             self._seeded = True
             # One seed per environment: each is path 0 of its own seed, as a single environment would be.
-            return self.batch.reset(np.array(seed, dtype=np.uint64), np.zeros_like(slots), np.zeros_like(slots)), {}
+            return self.batch.reset(
+                np.array(seed, dtype=np.uint64), np.zeros_like(slots), np.zeros_like(slots)
+            ), self._optimum()
         if self._seeded:
-            return self.batch.restart(np.arange(self.num_envs)), {}
+            return self.batch.restart(np.arange(self.num_envs)), self._optimum()
         self._seeded = True
         seeds = np.full(self.num_envs, self.np_random.integers(2**63), dtype=np.uint64)
-        return self.batch.reset(seeds, slots, np.zeros_like(slots)), {}
+        return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._optimum()
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         result = self.batch.step(actions)
-        infos: dict[str, Any] = {"cost_terms": dict(zip(self._terms, result.costs.copy(), strict=True))}
+        costs = dict(zip(self._terms, result.costs.copy(), strict=True))
+        infos: dict[str, Any] = {"cost_terms": costs, **self._optimum()}
         observation = result.observation
         if result.ended.any():
             infos["final_obs"] = observation.copy()
@@ -89,6 +94,16 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         none = np.zeros_like(result.ended)
         terminated, truncated = (result.ended, none) if self.task.finite else (none, result.ended)
         return observation, result.reward, terminated, truncated, infos
+
+    def _optimum(self) -> dict[str, Any]:
+        # Texts as objects: arrays of fixed width would be copied in full at every step.
+        return {
+            key: {
+                name: np.full(self.num_envs, value, dtype=object if isinstance(value, str) else None)
+                for name, value in entry.items()
+            }
+            for key, entry in known_optimum(self.task).items()
+        }
 
     def render(self) -> Any:
         """The first replica, as text or picture."""

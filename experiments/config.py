@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, ValidationError
 
+from envs.inventory_features import ArrivalMode, Group
 from twin.errors import CogTwinError, ConfigError
 from twin.schema import StrictModel, explain
 
@@ -47,6 +48,9 @@ class EnvConfig(StrictModel):
     residual_scale: PositiveFloat = 0.5
     horizon: Count = 104
     finite: bool = False
+    observe: list[Group] | None = Field(default=None, min_length=1)
+    arrivals: ArrivalMode = "bands"
+    forecast: Count = 1
 
 
 class NormaliseConfig(StrictModel):
@@ -88,6 +92,7 @@ class TrainingConfig(StrictModel):
     accrual: bool = False
     evaluate_every: Count = 100_000
     checkpoint_every: Count = 100_000
+    patience: int | None = Field(default=None, gt=0, strict=True)
     validation: ValidationConfig = ValidationConfig()
 
 

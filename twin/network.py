@@ -228,7 +228,7 @@ class Resource(StrictModel):
 class KnownValue(StrictModel):
     """A value of this network that somebody else has computed or published."""
 
-    name: Literal["optimal_cost", "best_base_stock_cost", "best_constant_cost", "policy_cost"]
+    name: Literal["optimal_cost", "best_base_stock_cost", "best_constant_cost", "policy_cost", "hindsight_cost"]
     value: float
     detail: str = ""
     source: str

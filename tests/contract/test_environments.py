@@ -25,17 +25,29 @@ from twin.economics import COST_TERMS
 from twin.errors import ActionError, NetworkError
 
 IDS = sorted(name for name in gym.registry if name.startswith("cogtwin/"))
+#: Environments that take any network; the others are families, each on a network of its own (None below).
+GENERAL = ["cogtwin/Inventory-v0"]
 NETWORKS = library.names()
-NOTHING_RANDOM = {"beer_game"}
-CASES = [(name, network, mode) for name in IDS for network in NETWORKS for mode in ACTION_MODES]
-SHORT = [(name, network) for name in IDS for network in NETWORKS]
+NOTHING_RANDOM = {("cogtwin/Inventory-v0", "beer_game"), ("cogtwin/BeerGame-v0", None)}
+SHORT = [(name, network) for name in IDS for network in (NETWORKS if name in GENERAL else (None,))]
+CASES = [(*case, mode) for case in SHORT for mode in (ACTION_MODES if case[1] else ("base_stock",))]
 
 every_case = pytest.mark.parametrize(("name", "network", "mode"), CASES)
 every_network = pytest.mark.parametrize(("name", "network"), SHORT)
 
 
-def make(name: str, network: str, mode: str = "base_stock", **arguments: Any) -> gym.Env[Any, Any]:
-    return gym.make(name, network=network, action_mode=mode, **arguments)
+def settings(name: str, network: str | None, mode: str = "base_stock") -> dict[str, Any]:
+    """Arguments of an environment; a family has its own network and takes none."""
+    return {"action_mode": mode, **({"network": network} if name in GENERAL else {})}
+
+
+def make(name: str, network: str | None, mode: str = "base_stock", **arguments: Any) -> gym.Env[Any, Any]:
+    return gym.make(name, **settings(name, network, mode), **arguments)
+
+
+def task_of(name: str, network: str | None, **arguments: Any) -> InventoryTask:
+    task: InventoryTask = make(name, network, **arguments).unwrapped.task  # type: ignore[attr-defined]
+    return task
 
 
 def actions(space: gym.Space[Any], number: int, seed: int = 0) -> list[Any]:
@@ -68,7 +80,7 @@ def test_the_registry_is_not_empty() -> None:
 
 
 @every_case
-def test_gymnasium_accepts_it(name: str, network: str, mode: str) -> None:
+def test_gymnasium_accepts_it(name: str, network: str | None, mode: str) -> None:
     """Gymnasium's checker passes with warnings as errors (spaces, seeding, the step's types)."""
     gymnasium_check(make(name, network, mode).unwrapped, skip_render_check=True)
 
@@ -80,24 +92,24 @@ def test_gymnasium_accepts_its_rendering(name: str) -> None:
 
 
 @every_case
-def test_stable_baselines3_accepts_it(name: str, network: str, mode: str) -> None:
+def test_stable_baselines3_accepts_it(name: str, network: str | None, mode: str) -> None:
     """SB3's checker passes with warnings as errors."""
     sb3_check(make(name, network, mode).unwrapped, warn=True)
 
 
 @every_case
-def test_equal_seeds_give_equal_worlds(name: str, network: str, mode: str) -> None:
+def test_equal_seeds_give_equal_worlds(name: str, network: str | None, mode: str) -> None:
     """Two instances with one seed show the same observations, rewards and infos; another seed another world."""
     one, two = make(name, network, mode), make(name, network, mode)
     todo = actions(one.action_space, 30)
     first = trajectory(one, todo, 3)
     assert same(first, trajectory(two, todo, 3))
     assert same(first, trajectory(one, todo, 3))
-    assert same(first, trajectory(two, todo, 4)) == (network in NOTHING_RANDOM)
+    assert same(first, trajectory(two, todo, 4)) == ((name, network) in NOTHING_RANDOM)
 
 
 @every_network
-def test_seed_zero_is_a_seed(name: str, network: str) -> None:
+def test_seed_zero_is_a_seed(name: str, network: str | None) -> None:
     """reset(seed=0) is reproducible and is not read as no seed at all."""
     env = make(name, network)
     todo = actions(env.action_space, 10)
@@ -107,13 +119,13 @@ def test_seed_zero_is_a_seed(name: str, network: str) -> None:
 
 
 @every_network
-def test_a_reset_without_a_seed_is_the_next_episode(name: str, network: str) -> None:
+def test_a_reset_without_a_seed_is_the_next_episode(name: str, network: str | None) -> None:
     """reset() gives other demands than the episode before, and the same ones whenever the same seed came first."""
     one, two = make(name, network), make(name, network)
     todo = actions(one.action_space, 20)
     episodes = [trajectory(one, todo, 5), trajectory(one, todo, None), trajectory(one, todo, None)]
-    assert same(episodes[0], episodes[1]) == (network in NOTHING_RANDOM)
-    assert same(episodes[1], episodes[2]) == (network in NOTHING_RANDOM)
+    assert same(episodes[0], episodes[1]) == ((name, network) in NOTHING_RANDOM)
+    assert same(episodes[1], episodes[2]) == ((name, network) in NOTHING_RANDOM)
     # The second instance cuts its first episode short: what follows does not depend on how long it was.
     trajectory(two, todo[:3], 5)
     assert same(episodes[1], trajectory(two, todo, None))
@@ -121,7 +133,7 @@ def test_a_reset_without_a_seed_is_the_next_episode(name: str, network: str) -> 
 
 
 @every_case
-def test_observations_stay_in_their_space(name: str, network: str, mode: str) -> None:
+def test_observations_stay_in_their_space(name: str, network: str | None, mode: str) -> None:
     """200 random steps over several episodes never leave the observation space, corners of the box included."""
     env = make(name, network, mode, horizon=60)
     todo = actions(env.action_space, 200)
@@ -142,9 +154,9 @@ def test_observations_stay_in_their_space(name: str, network: str, mode: str) ->
 
 
 @every_case
-def test_the_reward_is_minus_the_named_costs_exactly(name: str, network: str, mode: str) -> None:
+def test_the_reward_is_minus_the_named_costs_exactly(name: str, network: str | None, mode: str) -> None:
     """The reward equals minus the sum of info["cost_terms"] to the last bit, and every term has its name."""
-    env = make(name, network, mode)
+    env = make(name, network, mode, finite=False)
     env.reset(seed=2)
     for action in actions(env.action_space, 60):
         _, reward, _, _, info = env.step(action)
@@ -157,7 +169,7 @@ def test_costs_are_charged_under_every_name() -> None:
     """Each cost term is non-zero somewhere in the library, so that the identity above is about real numbers."""
     seen = set()
     for network in NETWORKS:
-        env = make(IDS[0], network)
+        env = make(GENERAL[0], network)
         env.reset(seed=2)
         for action in actions(env.action_space, 40):
             seen |= {term for term, value in env.step(action)[4]["cost_terms"].items() if value}
@@ -165,7 +177,7 @@ def test_costs_are_charged_under_every_name() -> None:
     assert {"holding", "backlog", "lost_sales", "purchase", "freight", "fixed_order", "emissions", "revenue"} <= seen
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", GENERAL)
 def test_a_network_can_be_given_by_name_path_and_object(name: str, tmp_path: Path) -> None:
     """A library name, a path and a Network make the same environment, also with the module in the id."""
     network = library.load("five_site_distribution")
@@ -179,14 +191,14 @@ def test_a_network_can_be_given_by_name_path_and_object(name: str, tmp_path: Pat
     assert all(same(seen[0], other) for other in seen[1:])
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", GENERAL)
 def test_an_unknown_network_is_named_with_its_nearest_match(name: str) -> None:
     """A misspelt library name is refused with the right one."""
     with pytest.raises(NetworkError, match="did you mean 'serial_chain'"):
         gym.make(name, network="serial_chian")
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", GENERAL)
 def test_family_parameters_reach_the_network(name: str) -> None:
     """parameters= selects a member of a family; a wrong one is refused."""
     env = gym.make(name, network="lost_sales_zipkin2008", parameters={"lead_time": 2, "penalty": 9})
@@ -205,18 +217,18 @@ def test_parameters_of_a_compiled_network_are_refused() -> None:
 
 
 @every_case
-def test_a_slot_of_the_vector_environment_is_a_single_environment(name: str, network: str, mode: str) -> None:
+def test_a_slot_of_the_vector_environment_is_a_single_environment(name: str, network: str | None, mode: str) -> None:
     """Slot b of reset(seed=s) equals replica b of reset(seed=s), step by step, across two automatic resets."""
     slots, horizon = 3, 7
     vector = gym.make_vec(
         name,
         num_envs=slots,
         vectorization_mode="vector_entry_point",
-        network=network,
-        action_mode=mode,
         horizon=horizon,
+        finite=False,
+        **settings(name, network, mode),
     )
-    singles = [make(name, network, mode, horizon=horizon, replica=b) for b in range(slots)]
+    singles = [make(name, network, mode, horizon=horizon, finite=False, replica=b) for b in range(slots)]
     observation, _ = vector.reset(seed=11)
     for b, env in enumerate(singles):
         assert same(observation[b], env.reset(seed=11)[0])
@@ -228,6 +240,9 @@ def test_a_slot_of_the_vector_environment_is_a_single_environment(name: str, net
             expected, money, _, cut, info = env.step(batch[b])
             for term, value in info["cost_terms"].items():
                 assert infos["cost_terms"][term][b] == value
+            assert infos.keys() & {"optimum"} == info.keys() & {"optimum"}
+            for key, value in info.get("optimum", {}).items():
+                assert infos["optimum"][key][b] == value
             assert reward[b] == money
             assert truncated[b] == cut
             if cut:
@@ -245,7 +260,8 @@ def test_a_slot_of_the_vector_environment_is_a_single_environment(name: str, net
 @pytest.mark.parametrize("name", IDS)
 def test_a_list_of_seeds_gives_each_slot_its_own_world(name: str) -> None:
     """Slot b of reset(seed=[s0, s1, ...]) is a single environment reset with its seed; a short list is refused."""
-    vector = gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", network="five_site_distribution")
+    given = settings(name, "five_site_distribution")
+    vector = gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", **given)
     vector.reset(seed=[4, 8])
     single = make(name, "five_site_distribution")
     for b, seed in enumerate((4, 8)):
@@ -259,11 +275,11 @@ def test_a_list_of_seeds_gives_each_slot_its_own_world(name: str) -> None:
 
 
 @every_network
-def test_the_sb3_environment_follows_the_same_paths(name: str, network: str) -> None:
+def test_the_sb3_environment_follows_the_same_paths(name: str, network: str | None) -> None:
     """TwinVecEnv shows the same observations, final observations and episode statistics as single environments."""
     slots, horizon = 3, 6
-    world = TwinVecEnv(InventoryTask(network, horizon=horizon), slots, seed=21)
-    singles = [make(name, network, horizon=horizon, replica=b) for b in range(slots)]
+    world = TwinVecEnv(task_of(name, network, horizon=horizon, finite=False), slots, seed=21)
+    singles = [make(name, network, horizon=horizon, finite=False, replica=b) for b in range(slots)]
     observation = world.reset()
     for b, env in enumerate(singles):
         assert same(observation[b], env.reset(seed=21)[0])
@@ -318,7 +334,7 @@ def test_staggered_first_episodes_have_the_stated_lengths(slots: int, horizon: i
 @pytest.mark.parametrize("finite", [True, False])
 def test_the_end_of_a_finite_problem_is_termination(finite: bool) -> None:
     """finite=True terminates and shows the time left; otherwise the episode is truncated and no time is shown."""
-    name, horizon = IDS[0], 5
+    name, horizon = GENERAL[0], 5
     env = make(name, "lost_sales_zipkin2008", horizon=horizon, finite=finite)
     fields = [field.name for field in env.unwrapped.task.fields]  # type: ignore[attr-defined]
     observation, _ = env.reset(seed=0)
@@ -347,7 +363,7 @@ def test_the_end_of_a_finite_problem_is_termination(finite: bool) -> None:
 
 
 @every_network
-def test_pictures_and_texts_show_something(name: str, network: str) -> None:
+def test_pictures_and_texts_show_something(name: str, network: str | None) -> None:
     """Ansi names every stock point, rgb_array draws more than one colour, and both change as the twin moves."""
     text = make(name, network, render_mode="ansi")
     picture = make(name, network, render_mode="rgb_array")
@@ -379,9 +395,9 @@ def test_a_wrong_render_mode_is_refused() -> None:
 
 @every_network
 @pytest.mark.parametrize("finite", [False, True])
-def test_the_observation_is_described(name: str, network: str, finite: bool) -> None:
+def test_the_observation_is_described(name: str, network: str | None, finite: bool) -> None:
     """Field names are unique, units and descriptions there, bounds finite and in order, the space made of them."""
-    task = make(name, network, finite=finite).unwrapped.task  # type: ignore[attr-defined]
+    task = task_of(name, network, finite=finite)
     names = [field.name for field in task.fields]
     assert len(set(names)) == len(names)
     for field in task.fields:
@@ -428,7 +444,7 @@ def test_an_environment_can_be_pickled(name: str) -> None:
 
 
 @every_case
-def test_wrong_actions_are_refused(name: str, network: str, mode: str) -> None:
+def test_wrong_actions_are_refused(name: str, network: str | None, mode: str) -> None:
     """A NaN, an infinite number and a wrong shape are ActionErrors; the twin does not move."""
     env = make(name, network, mode).unwrapped
     env.reset(seed=0)

@@ -131,7 +131,10 @@ def test_minus_one_orders_nothing(name: str, mode: str) -> None:
 @every_network
 @pytest.mark.parametrize("mode", ["base_stock", "discrete"])
 def test_orders_raise_positions_to_the_level(name: str, mode: str) -> None:
-    """At a stock point with one arc, position plus order minus what others drew from it is the level, or more."""
+    """At a stock point with one arc, position plus order minus what others drew from it is the level, or more.
+
+    An order ends at what the arc can ship in a period where the rest would be cancelled.
+    """
     task = InventoryTask(COMPILED[name], action_mode=mode)
     batch = batch_of(task)
     highest = np.full(4, NOTCHES - 1) if mode == "discrete" else np.ones((4, task.compiled.n_arcs))
@@ -147,7 +150,7 @@ def test_orders_raise_positions_to_the_level(name: str, mode: str) -> None:
             for j in range(top.in_ptr[other], top.in_ptr[other + 1]):
                 if top.in_stock[j] == i:
                     drawn += top.in_coefficient[j] * orders[other]
-        expected = np.maximum(0.0, task.codec.high[a] - position[a] + drawn)
+        expected = np.clip(task.codec.high[a] - position[a] + drawn, 0.0, top.arc_order_limit[a])
         np.testing.assert_allclose(orders[a], expected, rtol=1e-12)
 
 
@@ -189,13 +192,13 @@ def test_the_order_rule_is_the_kernels(name: str) -> None:
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_levels_for_undoes_orders_up_to(name: str, data: st.DataObject) -> None:
-    """The levels that levels_for names lead to exactly the orders they were asked for."""
+    """The levels that levels_for names lead to exactly the orders they were asked for, up to the arcs' limits."""
     sequence = OrderSequence.of(COMPILED[name])
     arcs = COMPILED[name].n_arcs
     orders = np.array(data.draw(st.lists(st.floats(0, 1e4), min_size=arcs, max_size=arcs)))
     position = np.array(data.draw(st.lists(st.floats(-1e4, 1e4), min_size=arcs, max_size=arcs)))
     again = sequence.orders_up_to(sequence.levels_for(orders, position), position)
-    np.testing.assert_allclose(again, orders, rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(again, np.minimum(orders, sequence.limits), rtol=1e-9, atol=1e-7)
 
 
 def probe(codec_mode: str, arcs: int) -> NDArray[np.generic]:

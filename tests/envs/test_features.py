@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.core import Batch
-from envs.features import Field, Observation, fields_from_spec, spec_hash
+from envs.features import Block, Field, Observation, fields_from_spec, spec_hash
 from envs.inventory import InventoryTask
 from twin import library
 from twin.network import Network
@@ -208,13 +208,16 @@ def test_blocks_are_read_in_order_and_clipped() -> None:
     """Each reader fills the rows of its own fields; what it writes is cut to their bounds."""
     fields = [Field(name, "1", 0.0, 5.0, "test") for name in "abc"]
 
-    def fill(value: float) -> Any:
-        def read(_: Any, out: np.ndarray[Any, Any]) -> None:
-            out[...] = value
+    class Fill:
+        def __init__(self, value: float) -> None:
+            self.value = value
 
-        return read
+        def read(self, _: Any, out: np.ndarray[Any, Any]) -> None:
+            out[...] = self.value
 
-    observation = Observation([(fields[:1], fill(2.0)), (fields[1:], fill(9.0))])
+    observation = Observation(
+        [Block("test", tuple(fields[:1]), Fill(2.0)), Block("test", tuple(fields[1:]), Fill(9.0))]
+    )
     task = InventoryTask("serial_chain")
     batch, _ = start(task, 2)
     seen = observation.read(batch.twin, batch.position, np.zeros(2))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from twin.network import Network
 __all__ = ["load", "names", "parameters", "resolve"]
 
 _FOLDER = Path(__file__).parent
+_NAME = re.compile(r"\$\{(\w+)\}")
 
 
 def names() -> list[str]:
@@ -55,7 +57,12 @@ def load(name: str, **values: Any) -> Network:
                 f"{name}: {key} = {value!r} is not allowed (allowed: {listed}){did_you_mean(value, options)}"
             )
         chosen[key] = value
-    data = _substitute(data, chosen)
+    # What a value of a parameter stands for where the file needs more than the value itself.
+    derived = family.get("derived", {}).items()
+    told = {**chosen, **{key: entry["values"][chosen[entry["parameter"]]] for key, entry in derived}}
+    repeat = family.get("repeat")
+    rows = [] if repeat is None else repeat["rows"][: chosen[repeat["times"]]]
+    data = _repeat(data, rows, told) if rows else _substitute(data, told)
     known = [row for row in family.get("known_values", []) if _matches(row["where"], chosen)]
     data["known_values"] = [{k: v for k, v in row.items() if k != "where"} for row in known]
     if chosen:
@@ -102,11 +109,42 @@ def _matches(where: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
 
 
 def _substitute(data: Any, chosen: Mapping[str, Any]) -> Any:
-    """Replace every text that is exactly ``${name}`` by the parameter's value, keeping its type."""
+    """Replace every text that is exactly ``${name}`` by the value, keeping its type, and ``${name}`` inside a text."""
     if isinstance(data, dict):
-        return {key: _substitute(value, chosen) for key, value in data.items()}
+        return {_substitute(key, chosen): _substitute(value, chosen) for key, value in data.items()}
     if isinstance(data, list):
         return [_substitute(value, chosen) for value in data]
-    if isinstance(data, str) and data.startswith("${") and data.endswith("}"):
-        return chosen[data[2:-1]]
-    return data
+    if not isinstance(data, str):
+        return data
+    whole = _NAME.fullmatch(data)
+    return chosen[whole[1]] if whole else _NAME.sub(lambda found: str(chosen[found[1]]), data)
+
+
+def _repeat(data: Any, rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Any:
+    """Write what mentions a column of ``rows`` once for each row, and substitute.
+
+    Of a mapping, entries whose key mentions a column; of a list, entries that do so outside of any list inside them.
+    """
+    if isinstance(data, dict):
+        entries: dict[str, Any] = {}
+        for key, value in data.items():
+            if _mentions(key, rows):
+                entries |= {_substitute(key, row): _substitute(value, {**chosen, **row}) for row in rows}
+            else:
+                entries[key] = _repeat(value, rows, chosen)
+        return entries
+    if not isinstance(data, list):
+        return _substitute(data, chosen)
+    items: list[Any] = []
+    for item in data:
+        if _mentions(item, rows):
+            items += [_substitute(item, {**chosen, **row}) for row in rows]
+        else:
+            items.append(_repeat(item, rows, chosen))
+    return items
+
+
+def _mentions(data: Any, rows: Sequence[Mapping[str, Any]]) -> bool:
+    if isinstance(data, dict):
+        return any(_mentions(part, rows) for entry in data.items() for part in entry)
+    return isinstance(data, str) and any(name in rows[0] for name in _NAME.findall(data))

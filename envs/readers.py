@@ -1,0 +1,157 @@
+"""How the fields of an observation are read off a twin: one small class per kind of reading.
+
+Readers are data with public attributes, so that an environment can be pickled and another engine can read the same
+observation off its own arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from twin.engine import Twin
+
+__all__ = [
+    "Arrivals",
+    "Expected",
+    "Life",
+    "Mail",
+    "PeriodsLeft",
+    "Positions",
+    "Reader",
+    "Rows",
+    "Season",
+    "View",
+]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class View(NamedTuple):
+    """What fields are read from: a twin at a decision epoch, arc positions (A, B), periods left (B,)."""
+
+    twin: Twin
+    position: FloatArray
+    periods_left: FloatArray
+
+
+class Reader(Protocol):
+    """Fills the rows of a block of fields."""
+
+    def read(self, view: View, out: FloatArray) -> None:
+        """Write one row per field into ``out``, shape (fields, B)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of an array of the state.
+
+    Attributes
+    ----------
+    array_name
+        Attribute of :class:`twin.state.StateArrays`.
+    rows
+        Which rows, or None for all.
+    """
+
+    array_name: str
+    rows: IntArray | None = None
+
+    def read(self, view: View, out: FloatArray) -> None:
+        array = getattr(view.twin.state.arrays, self.array_name)
+        out[...] = array if self.rows is None else array[self.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """The inventory position of every arc."""
+
+    def read(self, view: View, out: FloatArray) -> None:
+        out[...] = view.position
+
+
+@dataclass(frozen=True, eq=False)
+class Mail:
+    """Sums over the mail of arcs; ``slots`` are their rows of the mail, one slice a field."""
+
+    slots: tuple[slice, ...]
+
+    def read(self, view: View, out: FloatArray) -> None:
+        for k, rows in enumerate(self.slots):
+            out[k] = view.twin.state.arrays.mail[rows].sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """What arrives by receipts ahead.
+
+    Attributes
+    ----------
+    edges
+        Band k holds what arrives more than ``edges[k]`` and at most ``edges[k + 1]`` receipts ahead, the last band all
+        that comes later. With 0, 1, 2, ... every band is one receipt.
+    keep
+        Rows of :meth:`twin.engine.Twin.arrivals` (stock point x bands + band), one a field.
+    """
+
+    edges: IntArray
+    keep: IntArray
+
+    def read(self, view: View, out: FloatArray) -> None:
+        out[...] = view.twin.arrivals(self.edges)[self.keep]
+
+
+@dataclass(frozen=True, eq=False)
+class Life:
+    """Sums over layers of perishable stock; ``rows`` are those of each field."""
+
+    rows: tuple[IntArray, ...]
+
+    def read(self, view: View, out: FloatArray) -> None:
+        layers = view.twin.state.arrays.layers
+        for k, members in enumerate(self.rows):
+            out[k] = layers[members].sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Expected demand of ``streams`` in the period decided for and the following ones, ``window`` in all.
+
+    Stream by stream: row k x window + n is the k-th stream, n periods ahead.
+    """
+
+    streams: IntArray
+    window: int = 1
+
+    def read(self, view: View, out: FloatArray) -> None:
+        twin = view.twin
+        decided = twin.state.period + twin.tape.demand_offset
+        periods = decided + np.arange(self.window)[:, None]
+        for k, d in enumerate(self.streams):
+            out[k * self.window : (k + 1) * self.window] = twin.compiled.expected_demand(int(d), periods)
+
+
+@dataclass(frozen=True, eq=False)
+class Season:
+    """Sine and cosine of the place in a season of ``cycle`` periods."""
+
+    cycle: int
+
+    def read(self, view: View, out: FloatArray) -> None:
+        angle = (2.0 * np.pi / self.cycle) * (view.twin.state.period % self.cycle)
+        np.sin(angle, out=out[0])
+        np.cos(angle, out=out[1])
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodsLeft:
+    """Periods until the horizon ends."""
+
+    def read(self, view: View, out: FloatArray) -> None:
+        out[...] = view.periods_left

@@ -6,9 +6,10 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from envs.task import Task
 from twin.errors import ConfigError, did_you_mean
 
-__all__ = ["ALGORITHMS", "BASELINES", "Algorithm", "Baseline", "algorithm", "baseline", "load_class"]
+__all__ = ["ALGORITHMS", "BASELINES", "Algorithm", "Baseline", "algorithm", "baseline", "baseline_fits", "load_class"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,16 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A classical policy with a parameter per arc."""
+    """A classical policy: its name in configurations, ``module:Class``, and one line for people."""
 
     name: str
     path: str
     summary: str
+
+    def fits(self, task: Task) -> str | None:
+        """Why the policy cannot act in a task (its network, or what it shows), or None where it can."""
+        reason: str | None = load_class(self.path).fits(task)
+        return reason
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -54,6 +60,13 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "td3", "stable_baselines3:TD3", frozenset({"Box"}), False, "twin delayed deterministic policy gradient"
         ),
+        Algorithm(
+            "pathwise",
+            "agents.learners.pathwise:Pathwise",
+            frozenset({"Box"}),
+            False,
+            "gradients through the differentiable twin",
+        ),
         Algorithm("dqn", "stable_baselines3:DQN", frozenset({"Discrete"}), False, "deep Q-network"),
     )
 }
@@ -63,6 +76,39 @@ BASELINES: dict[str, Baseline] = {
     for entry in (
         Baseline("constant", "agents.baselines.constant:Constant", "the best constant order on every arc"),
         Baseline("base_stock", "agents.baselines.base_stock:BaseStock", "order up to a tuned level on every arc"),
+        Baseline("myopic", "agents.baselines.myopic:Myopic", "cheapest first period that the order can change"),
+        Baseline(
+            "capped_base_stock",
+            "agents.baselines.capped_base_stock:CappedBaseStock",
+            "order up to a level, but never more than a cap",
+        ),
+        Baseline("s_s", "agents.baselines.s_s:ReorderUpTo", "(s, S): at position s or below, order up to S"),
+        Baseline("r_q", "agents.baselines.r_q:ReorderBatches", "(r, nQ): at position r or below, batches of Q"),
+        Baseline(
+            "echelon_base_stock",
+            "agents.baselines.echelon_base_stock:EchelonBaseStock",
+            "echelon levels on the forecast, cut off at the horizon",
+        ),
+        Baseline(
+            "exponential_smoothing",
+            "agents.baselines.exponential_smoothing:ExponentialSmoothing",
+            "levels on demand smoothed as it comes in",
+        ),
+        Baseline(
+            "newsvendor",
+            "agents.baselines.newsvendor:NewsvendorLevels",
+            "critical-ratio levels from the network's own costs and laws",
+        ),
+        Baseline(
+            "rolling_program",
+            "agents.baselines.rolling_program:RollingProgram",
+            "a linear program on the expected demand, solved anew every period",
+        ),
+        Baseline(
+            "stochastic_program",
+            "agents.baselines.stochastic_program:StochasticProgram",
+            "a two-stage linear program on sampled demand, solved anew every period",
+        ),
     )
 }
 
@@ -79,6 +125,11 @@ def baseline(name: str) -> Baseline:
     if name not in BASELINES:
         raise ConfigError(f"no policy '{name}' (allowed: {', '.join(BASELINES)}){did_you_mean(name, BASELINES)}")
     return BASELINES[name]
+
+
+def baseline_fits(task: Task) -> tuple[str, ...]:
+    """Names of the classical policies that can act in a task."""
+    return tuple(name for name, entry in BASELINES.items() if entry.fits(task) is None)
 
 
 def load_class(path: str) -> Any:

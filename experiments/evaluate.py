@@ -15,7 +15,7 @@ from envs.task import Task
 from experiments.cli import run_command, say
 from experiments.config import EvaluateConfig, EvaluationConfig
 from experiments.loading import load_run
-from experiments.problems import baseline_problem, compiled_network, save_tuned, tune_all
+from experiments.problems import REFERENCES, baseline_problem, compiled_network, save_tuned, tune_all
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
@@ -29,11 +29,11 @@ Compare policies on seeds that neither training nor tuning used.
 
   python -m experiments.evaluate run=runs/essential_medicines_ppo/<folder>
   python -m experiments.evaluate policy=base_stock network=five_site_distribution
-  python -m experiments.evaluate policy=constant network=lost_sales_zipkin2008 network.parameters.penalty=9
+  python -m experiments.evaluate policy=capped_base_stock network=lost_sales_zipkin2008 network.parameters.penalty=9
 
-A run is compared with the best constant order and the best base-stock policy, both tuned by simulation on seeds of
-their own. The table goes to the screen and, as JSON, CSV and text, into the run folder, `output=`, or a new
-folder below runs/.
+A run, or any classical policy that fits the network, is compared with the best constant order and the best base-stock
+policy; all are tuned by simulation on seeds of their own, for the horizon where that is finite. The table goes to the
+screen and, as JSON, CSV and text, into the run folder, `output=`, or a new folder below runs/.
 """
 
 
@@ -77,15 +77,16 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
         compiled, env, tuned = run.compiled, run.config.env, run.tuned
         problems[run.config.agent.algorithm] = (run.policy, run.task)
     else:
-        baseline(str(config.policy))
+        name = baseline(str(config.policy)).name
         compiled, env = compiled_network(config.network), config.env
-        tuned = tune_all(compiled, config.tuning)
         # The policy that was asked for comes first; the others are what it is compared with.
-        tuned = {name: tuned[name] for name in sorted(tuned, key=lambda name: name != config.policy)}
+        names = (name, *(other for other in REFERENCES if other != name))
+        tuned = tune_all(compiled, config.tuning, names, env=env)
     for name, entry in tuned.items():
         problems[name] = baseline_problem(compiled, env, entry)
     measurements = {name: _measure(name, policy, task, config.evaluation) for name, (policy, task) in problems.items()}
-    comparison = compare(compiled.network, config.evaluation, measurements, tuple(tuned))
+    references = tuple(other for other in tuned if other in REFERENCES)
+    comparison = compare(compiled.network, config.evaluation, measurements, references)
     return _Evaluated(comparison, compiled, tuned if config.run is None else None)
 
 

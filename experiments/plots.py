@@ -39,8 +39,10 @@ def trajectories(
     # Only what comes from outside: a unit passed on inside the network is not ordered twice.
     top = task.compiled.topology
     outside = np.flatnonzero(np.diff(top.in_ptr) == 0)
+    state, start = None, np.ones(paths, dtype=np.bool_)
     for t in range(warm_up + periods):
-        action, _ = policy.predict(observation)
+        action, state = policy.predict(observation, state, start)
+        start = np.zeros(paths, dtype=np.bool_)
         result = batch.step(action)
         observation = result.observation
         if t >= warm_up:

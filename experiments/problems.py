@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from agents.baselines.simulation import acting_task
 from agents.baselines.tuning import TunedPolicy, TuningBudget, tune
 from agents.policy import Policy
-from agents.registry import BASELINES, baseline, load_class
+from agents.registry import baseline, load_class
 from envs.inventory import InventoryTask
 from experiments.config import EnvConfig, NetworkConfig, TuningConfig
 from twin.compile import CompiledNetwork, compile_network
@@ -20,7 +21,18 @@ from twin.errors import RunError
 from twin.files import write_text
 from twin.library import resolve
 
-__all__ = ["baseline_problem", "compiled_network", "load_tuned", "save_tuned", "task_arguments", "tune_all"]
+__all__ = [
+    "REFERENCES",
+    "baseline_problem",
+    "compiled_network",
+    "load_tuned",
+    "save_tuned",
+    "task_arguments",
+    "tune_all",
+]
+
+#: What every policy is compared with: the best constant order, and the best base-stock policy.
+REFERENCES = ("constant", "base_stock")
 
 
 def compiled_network(config: NetworkConfig) -> CompiledNetwork:
@@ -36,7 +48,14 @@ def task_arguments(env: EnvConfig, levels: NDArray[np.float64] | None = None) ->
     levels
         The tuned base-stock levels that a residual action corrects.
     """
-    arguments: dict[str, Any] = {"action_mode": env.action_mode, "horizon": env.horizon, "finite": env.finite}
+    arguments: dict[str, Any] = {
+        "action_mode": env.action_mode,
+        "horizon": env.horizon,
+        "finite": env.finite,
+        "observe": env.observe,
+        "arrivals": env.arrivals,
+        "forecast": env.forecast,
+    }
     if env.residual:
         if levels is None:
             raise RunError("a residual action needs tuned base-stock levels")
@@ -45,9 +64,21 @@ def task_arguments(env: EnvConfig, levels: NDArray[np.float64] | None = None) ->
 
 
 def tune_all(
-    compiled: CompiledNetwork, config: TuningConfig, names: tuple[str, ...] = tuple(BASELINES)
+    compiled: CompiledNetwork,
+    config: TuningConfig,
+    names: tuple[str, ...] = REFERENCES,
+    *,
+    env: EnvConfig | None = None,
 ) -> dict[str, TunedPolicy]:
-    """Tune the classical policies on the tuning seeds, with a progress bar."""
+    """Tune classical policies on the tuning seeds, with a progress bar.
+
+    Parameters
+    ----------
+    names
+        Of the registry; by default the two that every other policy stands beside.
+    env
+        Where its problem ends at the horizon the policies are tuned for that, else for a problem that continues.
+    """
     budget = TuningBudget(
         restarts=config.restarts,
         generations=config.generations,
@@ -56,6 +87,9 @@ def tune_all(
         warm_up=config.warm_up,
         periods=config.periods,
     )
+    problem: CompiledNetwork | InventoryTask = compiled
+    if env is not None and env.finite:
+        problem = InventoryTask(compiled, horizon=env.horizon, finite=True)
     tuned = {}
     for name in names:
         baseline(name)
@@ -67,19 +101,20 @@ def tune_all(
             leave=False,
         ) as bar:
 
-            def show(generation: int, _: int, best: float, bar: Any = bar) -> None:
+            def show(generation: int, generations: int, best: float, bar: Any = bar) -> None:
+                bar.total = generations
                 bar.set_postfix(best=f"{best:,.4g}")
                 bar.update(generation - bar.n)
 
-            tuned[name] = tune(compiled, name, seed=config.seed, budget=budget, progress=show)
+            tuned[name] = tune(problem, name, seed=config.seed, budget=budget, progress=show)
     return tuned
 
 
 def save_tuned(path: Path, tuned: dict[str, TunedPolicy], compiled: CompiledNetwork) -> None:
-    """Store tuned parameters by arc name."""
+    """Store tuned parameters by name."""
     data = {
         name: {
-            "parameters": dict(zip(compiled.arc_names, entry.parameters.tolist(), strict=True)),
+            "parameters": dict(zip(_parameter_names(compiled, name), entry.parameters.tolist(), strict=True)),
             "tuning_cost": entry.cost,
             "tuning_standard_error": entry.standard_error,
             "simulated_periods": entry.simulated_periods,
@@ -95,18 +130,18 @@ def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
     Raises
     ------
     RunError
-        When the file is missing or names other arcs.
+        When the file is missing or names other parameters than the policies have on this network.
     """
     if not path.is_file():
         raise RunError(f"no tuned policies at {path}; the run folder is incomplete")
     data = json.loads(path.read_text(encoding="utf-8"))
     tuned = {}
     for name, entry in data.items():
-        if tuple(entry["parameters"]) != compiled.arc_names:
+        if tuple(entry["parameters"]) != _parameter_names(compiled, name):
             raise RunError(f"{path}: the policy '{name}' was tuned for other arcs than the network has")
         tuned[name] = TunedPolicy(
             name,
-            np.array(list(entry["parameters"].values())),
+            np.array(list(entry["parameters"].values()), dtype=np.float64),
             entry["tuning_cost"],
             entry["tuning_standard_error"],
             entry["simulated_periods"],
@@ -114,15 +149,16 @@ def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
     return tuned
 
 
-def baseline_problem(compiled: CompiledNetwork, env: EnvConfig, tuned: TunedPolicy) -> tuple[Policy, InventoryTask]:
-    """A tuned classical policy and a task in which it acts exactly, without the clipping of an action box.
+def _parameter_names(compiled: CompiledNetwork, policy: str) -> tuple[str, ...]:
+    names: tuple[str, ...] = load_class(baseline(policy).path).space(acting_task(compiled, policy)).names
+    return names
 
-    Same network, same paths, same costs; only the action's scale differs: base-stock levels are the centre of their
-    box, constant orders use the quantity mode.
+
+def baseline_problem(compiled: CompiledNetwork, env: EnvConfig, tuned: TunedPolicy) -> tuple[Policy, InventoryTask]:
+    """A tuned classical policy and a task in which it acts exactly: same network, paths and costs, and no action box.
+
+    The task shows what the policy needs, whatever the configured environment shows.
     """
-    if tuned.policy == "constant":
-        task = InventoryTask(compiled, action_mode="quantity", horizon=env.horizon, finite=env.finite)
-    else:
-        task = InventoryTask(compiled, levels=tuned.parameters.tolist(), horizon=env.horizon, finite=env.finite)
+    task = acting_task(compiled, tuned.policy, horizon=env.horizon, finite=env.finite)
     policy: Policy = load_class(baseline(tuned.policy).path)(task, tuned.parameters)
     return policy, task

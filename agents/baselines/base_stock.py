@@ -11,16 +11,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.baselines.ordering import OrderingPolicy
+from agents.baselines.ordering import Memory, OrderingPolicy, ParameterSpace
+from agents.baselines.reading import Reading
+from agents.baselines.spans import level_space
+from envs.task import Task
 
 __all__ = ["BaseStock"]
 
 
 class BaseStock(OrderingPolicy):
-    """Order up to ``parameters`` (A,) units."""
+    """Order up to ``parameters``: a level per arc, units."""
 
-    def levels(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.parameters
+    name = "base_stock"
 
-    def orders(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.sequence.orders_up_to(self.parameters, position)
+    @classmethod
+    def space(cls, task: Task) -> ParameterSpace:
+        return level_space(task)
+
+    def orders(
+        self, parameters: NDArray[np.float64], reading: Reading, memory: Memory | None = None
+    ) -> tuple[NDArray[np.float64], Memory | None]:
+        return self.sequence.orders_up_to(parameters, reading.position), memory
+
+    def levels(
+        self, parameters: NDArray[np.float64], reading: Reading, orders: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return parameters if parameters.ndim == 2 else np.repeat(parameters[:, None], reading.replicas, axis=1)

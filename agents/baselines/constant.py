@@ -9,16 +9,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.baselines.ordering import OrderingPolicy
+from agents.baselines.ordering import Memory, OrderingPolicy, ParameterSpace
+from agents.baselines.reading import Reading
+from agents.baselines.spans import quantity_space
+from envs.task import Task
 
 __all__ = ["Constant"]
 
 
 class Constant(OrderingPolicy):
-    """Order ``parameters`` (A,) units."""
+    """Order ``parameters``: a quantity per arc, units."""
 
-    def levels(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.sequence.levels_for(self.parameters, position)
+    name = "constant"
 
-    def orders(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.parameters
+    @classmethod
+    def space(cls, task: Task) -> ParameterSpace:
+        return quantity_space(task)
+
+    def orders(
+        self, parameters: NDArray[np.float64], reading: Reading, memory: Memory | None = None
+    ) -> tuple[NDArray[np.float64], Memory | None]:
+        asked = parameters if parameters.ndim == 2 else np.repeat(parameters[:, None], reading.replicas, axis=1)
+        return asked, memory

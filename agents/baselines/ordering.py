@@ -1,53 +1,195 @@
-"""What classical policies share: reading positions off an observation, and acting in any action mode."""
+"""What classical policies share: a rule from what is read to orders, its parameters, and acting in any action mode."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from agents.baselines.observed import Columns
+from agents.baselines.reading import Reading
 from envs.actions import OrderSequence
 from envs.task import Task
+from twin.compile import CompiledNetwork
 from twin.errors import ActionError
 
-__all__ = ["OrderingPolicy"]
+__all__ = ["Memory", "Needs", "OrderingPolicy", "ParameterSpace"]
 
 FloatArray = NDArray[np.float64]
 
+#: What a rule carries from one decision to the next: arrays with the replicas last.
+Memory = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """The numbers of a rule that tuning may choose, and where it looks for them. All shapes (P,).
+
+    Attributes
+    ----------
+    names
+        One per parameter.
+    low, start, high
+        Bounds of the search and a sensible value; ``high`` is above 0.
+    whole
+        True where only whole numbers are looked at.
+    """
+
+    names: tuple[str, ...]
+    low: FloatArray
+    start: FloatArray
+    high: FloatArray
+    whole: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls) -> ParameterSpace:
+        """Of a rule that has nothing to tune."""
+        none = np.zeros(0)
+        return cls((), none, none, none, np.zeros(0, dtype=np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def rounded(self, values: FloatArray) -> FloatArray:
+        """Values (..., P) within the bounds, whole where they must be."""
+        return np.where(self.whole, np.round(values), values)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an observation must show for a rule to be decided from it.
+
+    Attributes
+    ----------
+    groups
+        Names for the task's ``observe``.
+    slots
+        True where every receipt ahead is needed (``arrivals="slots"``).
+    window
+        Periods of expected demand (``forecast``); 0 where none is read.
+    """
+
+    groups: tuple[str, ...] = ("position",)
+    slots: bool = False
+    window: int = 0
+
+    def task_arguments(self) -> dict[str, Any]:
+        """Arguments of :class:`envs.inventory.InventoryTask` that show it."""
+        groups = [*self.groups, *(["arriving"] if self.slots else []), *(["expected"] if self.window else [])]
+        return {
+            "observe": list(dict.fromkeys(groups)),
+            "arrivals": "slots" if self.slots else "bands",
+            "forecast": max(1, self.window),
+        }
+
+    def missing(self, task: Task) -> str | None:
+        """What a task's observation does not show of it, as a sentence; None where all is there."""
+        columns = Columns(task)
+        try:
+            for group in self.groups:
+                if group == "periods_left":
+                    if task.finite:
+                        columns.periods_left()
+                else:
+                    columns.rows(group)
+            if self.slots:
+                for ahead in range(1, int(np.diff(task.compiled.topology.pipe_ptr).max(initial=1)) + 1):
+                    columns.arriving(ahead)
+            if self.window:
+                columns.expected(self.window)
+        except ActionError as error:
+            return str(error)
+        return None
+
 
 class OrderingPolicy(ABC):
-    """A policy that is a rule from inventory positions to orders.
+    """A rule from what is read, its parameters and a memory to orders.
 
     Parameters
     ----------
     task
         The decision problem whose observations it reads and whose actions it gives.
     parameters
-        Shape (A,): one number per arc, in units.
+        Shape (P,), in the order of :meth:`space`; its start values when left out.
+
+    Raises
+    ------
+    ActionError
+        When the rule does not fit the task, or the parameters are not P finite numbers.
     """
 
-    def __init__(self, task: Task, parameters: FloatArray) -> None:
-        compiled = task.compiled
-        parameters = np.asarray(parameters, dtype=np.float64)
-        if parameters.shape != (compiled.n_arcs,) or not np.isfinite(parameters).all():
+    #: As in the registry.
+    name: ClassVar[str] = ""
+
+    def __init__(self, task: Task, parameters: ArrayLike | None = None) -> None:
+        reason = self.fits(task)
+        if reason is not None:
+            raise ActionError(f"the policy '{self.name}' does not fit: {reason}")
+        space = self.space(task)
+        given = np.asarray(space.start if parameters is None else parameters, dtype=np.float64)
+        if given.shape != (len(space),) or not np.isfinite(given).all():
             raise ActionError(
-                f"a policy needs {compiled.n_arcs} finite numbers, one per arc; received shape {parameters.shape}"
+                f"the policy '{self.name}' needs {len(space)} finite numbers ({_shown(space.names)}); "
+                f"received shape {given.shape}"
             )
         self.task = task
-        self.parameters = parameters
-        self.sequence = OrderSequence.of(compiled)
-        place = {field.name: index for index, field in enumerate(task.fields)}
-        self._position = np.array([place[f"position[{name}]"] for name in compiled.arc_names])
+        self.compiled: CompiledNetwork = task.compiled
+        self.parameters = given
+        self.sequence = OrderSequence.of(task.compiled)
+        self.columns = Columns(task)
+
+    # -- what a rule says of itself -----------------------------------------------------------------------------------
+
+    @classmethod
+    def unfit(cls, compiled: CompiledNetwork) -> str | None:
+        """Why the rule makes no sense on a network, or None where it does."""
+        return None
+
+    @classmethod
+    def needs(cls, compiled: CompiledNetwork) -> Needs:
+        """What the rule reads."""
+        return Needs()
+
+    @classmethod
+    def fits(cls, task: Task) -> str | None:
+        """Why the rule cannot act in a task, or None where it can."""
+        return cls.unfit(task.compiled) or cls.needs(task.compiled).missing(task)
+
+    @classmethod
+    @abstractmethod
+    def space(cls, task: Task) -> ParameterSpace:
+        """The parameters that tuning may choose."""
+
+    # -- the rule -----------------------------------------------------------------------------------------------------
+
+    def begin(self, reading: Reading) -> Memory | None:
+        """The memory with which an episode begins; None for a rule without one."""
+        return None
 
     @abstractmethod
-    def levels(self, position: FloatArray) -> FloatArray:
-        """Levels (A,) to order up to, given positions (A,)."""
+    def orders(
+        self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
+    ) -> tuple[FloatArray, Memory | None]:
+        """Orders (A, B) in units, and the memory for the next decision.
 
-    @abstractmethod
-    def orders(self, position: FloatArray) -> FloatArray:
-        """Orders (A,) in units, given positions (A,)."""
+        Parameters
+        ----------
+        parameters
+            (P,), or (P, B) with a column per replica.
+        reading
+            The state at this decision.
+        memory
+            As the last decision gave it; None, where the rule has one, to begin.
+        """
+
+    def levels(self, parameters: FloatArray, reading: Reading, orders: FloatArray) -> FloatArray:
+        """Levels (A, B) to order up to that lead to ``orders`` (A, B)."""
+        return self.sequence.levels_for(orders, reading.position)
+
+    # -- the protocol of decision makers ------------------------------------------------------------------------------
 
     def predict(
         self,
@@ -56,10 +198,29 @@ class OrderingPolicy(ABC):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Actions for observations (n,) or (B, n); see :class:`agents.policy.Policy`."""
-        single = observation.ndim == 1
-        rows = np.atleast_2d(observation)[:, self._position].astype(np.float64)
+        """Actions for observations (n,) or (B, n); see :class:`agents.policy.Policy`.
+
+        The state is the rule's memory, replicas last; it begins anew where ``episode_start`` is True. A rule without a
+        memory passes the state through.
+        """
+        reading = self.columns.read(observation)
+        fresh = self.begin(reading)
+        memory = state if fresh is None else _restarted(state, fresh, episode_start)
+        orders, memory = self.orders(self.parameters, reading, memory)
         codec = self.task.codec
-        decide = self.levels if codec.up_to else self.orders
-        actions = np.stack([codec.encode(decide(row)) for row in rows])
-        return (actions[0] if single else actions), state
+        targets = self.levels(self.parameters, reading, orders) if codec.up_to else orders
+        actions = codec.encode(targets)
+        return (actions[0] if observation.ndim == 1 else actions), (state if fresh is None else memory)
+
+
+def _restarted(state: Memory | None, fresh: Memory, start: NDArray[np.bool_] | None) -> Memory:
+    if state is None or len(state) != len(fresh):
+        return fresh
+    if start is None:
+        return state
+    again = np.atleast_1d(np.asarray(start, dtype=np.bool_))
+    return tuple(np.where(again, new, old) for old, new in zip(state, fresh, strict=True))
+
+
+def _shown(names: tuple[str, ...], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

@@ -8,7 +8,7 @@ by iterating it (Puterman 1994, Markov Decision Processes, section 8.5).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -88,7 +88,12 @@ class Chain:
 
 
 def evaluate(
-    problem: Problem, policy: Policy, *, tolerance: float = 1e-8, stock_limit: int | None = None
+    problem: Problem,
+    policy: Policy,
+    *,
+    tolerance: float = 1e-8,
+    stock_limit: int | None = None,
+    before_receipt: bool = False,
 ) -> Evaluation:
     """Exact average cost per period of a deterministic policy, for instance a learned one with rounded orders.
 
@@ -103,6 +108,10 @@ def evaluate(
     stock_limit
         Stock above it vanishes without charge. For policies that let stock grow without bound, a constant order for
         one; take it so high that the cost no longer changes.
+    before_receipt
+        The policy's states have one number more: the stock at the end of the last period, what arrives now, what is
+        due one period later, and so on. For policies that see apart what a state otherwise holds as a sum. Only where
+        unmet demand is backlogged.
 
     Raises
     ------
@@ -114,8 +123,12 @@ def evaluate(
     """
     if not tolerance > 0.0:
         raise ConfigError(f"tolerance must be above 0, received {tolerance}")
-    chain = reachable(problem, policy, stock_limit=stock_limit)
-    level = chain.states[:, 0] + chain.express
+    if before_receipt and problem.lost:
+        raise ConfigError("states before receipt need a problem whose unmet demand is backlogged")
+    # A backlog adds up, so that before receipt the system moves as if orders took a period longer.
+    lead_time = problem.lead_time + before_receipt
+    chain = reachable(replace(problem, lead_time=lead_time), policy, stock_limit=stock_limit)
+    level = chain.states[:, : 1 + before_receipt].sum(axis=1) + chain.express
     low = int(level.min())
     cost = problem.period_cost(np.arange(low, level.max() + 1))[level - low]
     cost += problem.price * chain.regular + problem.fixed_cost * (chain.regular > 0)

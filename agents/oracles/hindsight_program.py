@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -35,42 +36,68 @@ BoolArray = NDArray[np.bool_]
 _TERM = {term.name: row for row, term in enumerate(COST_TERMS)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """Choose x between its bounds so that ``equal @ x = equal_to`` and ``most @ x <= at_most``.
 
+    The matrices are made when they are asked for: what differs between two states of a network whose lead times are
+    fixed and whose resources never fail is in the right-hand sides and bounds alone.
+
     Attributes
     ----------
-    terms, constant
-        (11, N) and (11,): the cost terms of all T periods together are ``terms @ x + constant``, money.
+    constant
+        (11,) the cost terms of all T periods together are ``terms @ x + constant``, money.
     terminal, terminal_constant
         (N,) and a number: what is left at the end is worth ``terminal @ x + terminal_constant``, money.
-    ship, reach, owed
-        (T, A) columns of what ships, what reaches the source and what stays owed.
+    ship, reach, owed, dropped
+        (T, A) columns of what ships, what reaches the source, what stays owed and what is not shipped at all.
     keeps
         (T, A) whether what does not ship stays owed.
     owed_at_start
         (A,) units.
     """
 
-    terms: Any
     constant: FloatArray
     terminal: FloatArray
     terminal_constant: float
-    equal: Any
-    equal_to: FloatArray
-    most: Any
-    at_most: FloatArray
     lower: FloatArray
     upper: FloatArray
     ship: IntArray
     reach: IntArray
     owed: IntArray
+    dropped: IntArray
     keeps: BoolArray
     owed_at_start: FloatArray
+    _columns: int
+    _rows: dict[str, _Rows]
+
+    @cached_property
+    def terms(self) -> Any:
+        """(11, N) sparse, money."""
+        return self._rows["terms"].matrix(self._columns)
+
+    @cached_property
+    def equal(self) -> Any:
+        """(rows, N) sparse."""
+        return self._rows["equal"].matrix(self._columns)
+
+    @cached_property
+    def most(self) -> Any:
+        """(rows, N) sparse."""
+        return self._rows["most"].matrix(self._columns)
+
+    @property
+    def equal_to(self) -> FloatArray:
+        """Right-hand sides of ``equal``."""
+        return self._rows["equal"].right
+
+    @property
+    def at_most(self) -> FloatArray:
+        """Right-hand sides of ``most``."""
+        return self._rows["most"].right
 
 
-def hindsight_program(state: TwinState, draws: Draws, replica: int) -> Program:
+def hindsight_program(state: TwinState, draws: Draws, replica: int, path: int | None = None) -> Program:
     """The program of one replica from its decision epoch on.
 
     Parameters
@@ -79,6 +106,8 @@ def hindsight_program(state: TwinState, draws: Draws, replica: int) -> Program:
         Where it begins.
     draws
         What the world does in T steps, as :meth:`twin.tape.Tape.block` gives it for the replicas of ``state``.
+    path
+        Which of the draws' paths; the replica's own when left out.
 
     Raises
     ------
@@ -89,7 +118,7 @@ def hindsight_program(state: TwinState, draws: Draws, replica: int) -> Program:
     if (top.demand_goodwill >= 0).any():
         names = np.array(state.compiled.demand_names)[top.demand_goodwill >= 0]
         raise ConfigError(f"goodwill makes demand depend on service, which is not linear (streams: {', '.join(names)})")
-    build = _Builder(state, draws, replica)
+    build = _Builder(state, draws, replica, replica if path is None else path)
     lower, upper = build.bounds()
     equal, most = _Rows(), _Rows()
     build.orders(equal)
@@ -100,21 +129,19 @@ def hindsight_program(state: TwinState, draws: Draws, replica: int) -> Program:
     terms, constant = build.costs()
     terminal, terminal_constant = build.terminal()
     return Program(
-        terms=terms.matrix(build.columns),
         constant=constant,
         terminal=terminal,
         terminal_constant=terminal_constant,
-        equal=equal.matrix(build.columns),
-        equal_to=equal.right,
-        most=most.matrix(build.columns),
-        at_most=most.right,
         lower=lower,
         upper=upper,
         ship=build.ship,
         reach=build.reach,
         owed=build.owed,
+        dropped=build.dropped,
         keeps=build.keeps,
         owed_at_start=build.owed_at_start,
+        _columns=build.columns,
+        _rows={"terms": terms, "equal": equal, "most": most},
     )
 
 
@@ -122,7 +149,7 @@ class _Rows:
     """Rows of a sparse matrix and their right-hand sides, while they are made; entries at one place add up."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[NDArray[Any], ...]] = []
+        self._parts: list[tuple[ArrayLike, ...]] = []
         self.right = np.zeros(0)
 
     def new(self, right: FloatArray) -> IntArray:
@@ -133,11 +160,12 @@ class _Rows:
 
     def add(self, row: ArrayLike, column: ArrayLike, value: ArrayLike) -> None:
         """Entries; the three are broadcast."""
-        self._parts.append(tuple(part.ravel() for part in np.broadcast_arrays(row, column, value)))
+        self._parts.append((row, column, value))
 
     def matrix(self, columns: int) -> Any:
         """The matrix, sparse."""
-        row, column, value = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        flat = [[part.ravel() for part in np.broadcast_arrays(*parts)] for parts in self._parts]
+        row, column, value = (np.concatenate(parts) for parts in zip(*flat, strict=True))
         return sparse.csr_array((value.astype(np.float64), (row, column)), shape=(len(self.right), columns))
 
 
@@ -154,7 +182,7 @@ class _Detours(NamedTuple):
 class _Builder:
     """What the path says, the columns, and the rows that tie them."""
 
-    def __init__(self, state: TwinState, draws: Draws, replica: int) -> None:
+    def __init__(self, state: TwinState, draws: Draws, replica: int, path: int) -> None:
         self.top = top = state.compiled.topology
         self.horizon = draws.demand.shape[0]
         arcs, stocks, streams = len(top.arc_destination), len(top.stock_holding), len(top.demand_stock)
@@ -163,11 +191,11 @@ class _Builder:
         self.step = np.arange(self.horizon)[:, None]
 
         self.start = {name: state.logical(name)[:, replica].astype(np.float64) for name in state.arrays._fields}
-        self.demand = draws.demand[:, :, replica]
-        lead = np.where(top.arc_fixed_lead >= 0, top.arc_fixed_lead, draws.lead_time[:, :, replica])
+        self.demand = draws.demand[:, :, path]
+        lead = np.where(top.arc_fixed_lead >= 0, top.arc_fixed_lead, draws.lead_time[:, :, path])
         # All receive phases beyond the horizon are one.
         self.landing = np.minimum(self.step + lead - self.receive_last, self.horizon)
-        available = np.concatenate([self.start["availability"][None], draws.availability[:-1, :, replica]])
+        available = np.concatenate([self.start["availability"][None], draws.availability[:-1, :, path]])
         self.left = np.multiply(top.resource_capacity, available, out=np.zeros(available.shape), where=available > 0.0)
         self.user = np.repeat(np.arange(arcs), np.diff(top.use_ptr))
         down = np.zeros((self.horizon, arcs), dtype=np.bool_)

@@ -202,7 +202,7 @@ def test_base_stock_levels_decide_as_the_classical_policy(tmp_path: Path, mode: 
     data = json.loads(state.read_text())
     position = np.array([data["observation"][f"position[{name}]"] for name in task.compiled.arc_names])
     advice = bundle.advise(data)
-    assert [order.order for order in advice.orders] == policy.orders(position).tolist()
+    assert [order.order for order in advice.orders] == policy.sequence.orders_up_to(levels, position).tolist()
     assert [order.target for order in advice.orders] == levels.tolist()
     bundle.verify_network()
     session = onnxruntime.InferenceSession(str(bundle.path / "policy.onnx"), providers=["CPUExecutionProvider"])

@@ -17,10 +17,12 @@ from experiments import evaluate as evaluate_module
 from experiments.cli import compose
 from experiments.config import EvaluateConfig, EvaluationConfig, parse
 from experiments.evaluate import evaluate, main
+from experiments.problems import baseline_problem, compiled_network, load_tuned
 from experiments.results import Comparison, compare
 from experiments.statistics import mean_interval, paired_difference
 from experiments.train import TrainResult
 from twin import library
+from twin.compile import compile_network
 from twin.economics import COST_TERMS
 from twin.errors import ConfigError, RunError
 from twin.seeds import Purpose, world_seed
@@ -94,6 +96,50 @@ def test_table_json_and_csv_say_the_same(which: str, request: pytest.FixtureRequ
     assert "EUR per week [95 %]" in text
 
 
+@pytest.mark.parametrize(
+    ("policy", "network", "more"),
+    [
+        ("s_s", "five_site_distribution", []),
+        ("newsvendor", "lost_sales_zipkin2008", []),
+        ("echelon_base_stock", "three_stage_serial", ["env.finite=true", "env.horizon=30"]),
+    ],
+)
+def test_any_classical_policy_can_be_asked_for(policy: str, network: str, more: list[str], tmp_path: Path) -> None:
+    """It comes first, beside the constant and the base-stock policy, and its parameters can be read back by name."""
+    asked = config(f"policy={policy}", f"network={network}", f"output={tmp_path}", *more)
+    comparison = evaluate(asked)
+    assert [row.policy for row in comparison.rows] == [policy, "constant", "base_stock"]
+    assert set(comparison.rows[0].differences) == {"constant", "base_stock"}
+    assert set(comparison.rows[1].differences) == {"base_stock"}
+    compiled = compiled_network(asked.network)
+    stored = json.loads((tmp_path / "baselines.json").read_text())
+    tuned = load_tuned(tmp_path / "baselines.json", compiled)
+    assert tuned[policy].parameters.tolist() == list(stored[policy]["parameters"].values())
+    acting, task = baseline_problem(compiled, asked.env, tuned[policy])
+    again = measure(
+        acting,
+        task,
+        seed=world_seed(Purpose.EVALUATION, 0),
+        paths=asked.evaluation.paths,
+        periods=asked.evaluation.periods,
+        warm_up=asked.evaluation.warm_up,
+    )
+    assert again.cost.mean() == pytest.approx(comparison.rows[0].cost.mean, rel=1e-12)
+
+
+def test_parameters_of_another_network_are_refused(tmp_path: Path) -> None:
+    """Parameters are stored by name, and names of other arcs are a RunError."""
+    evaluate(config("policy=s_s", "network=dual_sourcing", f"output={tmp_path}"))
+    with pytest.raises(RunError, match="'s_s' was tuned for other arcs"):
+        load_tuned(tmp_path / "baselines.json", compile_network(library.load("serial_chain")))
+
+
+def test_a_policy_that_does_not_fit_is_refused() -> None:
+    """A policy of one stock point is a ConfigError on a chain, with the reason."""
+    with pytest.raises(ConfigError, match="'myopic' does not fit the network 'serial_chain'"):
+        evaluate(config("policy=myopic", "network=serial_chain"))
+
+
 def test_a_published_value_stands_below_the_table() -> None:
     """Where the network knows its optimum the table prints it with its source."""
     table = evaluate(config("policy=constant", "network=lost_sales_zipkin2008")).table()
@@ -139,7 +185,7 @@ def test_the_last_model_can_be_compared_too(finished: TrainResult, tmp_path: Pat
 @pytest.mark.parametrize("overrides", [[], ["run=x", "policy=constant"]])
 def test_exactly_one_subject_is_needed(overrides: list[str]) -> None:
     """Neither a run nor a policy, and both, are ConfigErrors that say what to give."""
-    with pytest.raises(ConfigError, match=r"either run=.*or policy=<constant\|base_stock>"):
+    with pytest.raises(ConfigError, match=r"either run=.*or policy=<constant\|base_stock\|.*newsvendor"):
         evaluate(config(*overrides))
 
 

@@ -1,0 +1,158 @@
+"""Rolling-horizon linear program: plan for the demand that is expected, place the first period's orders, plan again.
+
+Certainty-equivalent control (Bertsekas, Dynamic Programming and Optimal Control, volume 1). The plan knows one future
+and keeps nothing for safety, so that the policy runs short whenever more is asked than expected.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.baselines.ordering import Memory, Needs, OrderingPolicy, ParameterSpace
+from agents.baselines.reading import Reading
+from agents.oracles.scenario_program import ScenarioProgram, longest_path
+from envs.task import Task
+from twin.compile import CompiledNetwork
+from twin.errors import ActionError
+from twin.state import TwinState, empty_state
+from twin.tape import Draws
+
+__all__ = ["RollingProgram"]
+
+FloatArray = NDArray[np.float64]
+
+
+class RollingProgram(OrderingPolicy):
+    """Order what is best if demand, lead times and capacities are as expected.
+
+    The plan never looks beyond the end of a finite horizon, and counts the terminal value of stock where it reaches it.
+    Demand is the forecast as far as the observation shows one, and the mean of the stream beyond. Lead times are their
+    rounded means. What the plan relaxes is in :mod:`agents.oracles.hindsight_lp` (fixed costs, lots, shelf lives,
+    rationing); random shocks of demand are not expected.
+
+    Parameters
+    ----------
+    task, parameters
+        See :class:`agents.baselines.ordering.OrderingPolicy`; there is nothing to tune.
+    horizon
+        Periods planned for; by default the longest path from a supplier to a customer and one more, the least with
+        which every order can pay for itself.
+
+    Raises
+    ------
+    ActionError
+        When the policy does not fit the task, or the horizon is not above the longest path.
+    """
+
+    name = "rolling_program"
+
+    def __init__(self, task: Task, parameters: ArrayLike | None = None, *, horizon: int | None = None) -> None:
+        super().__init__(task, parameters)
+        least = longest_path(self.compiled) + 1
+        if horizon is not None and horizon < least:
+            raise ActionError(
+                f"horizon must be at least {least}, one more than the longest path from a supplier to a customer, "
+                f"received {horizon}"
+            )
+        self.horizon = least if horizon is None else int(horizon)
+        self._told = _periods_told(self, self.horizon)
+        self._program = ScenarioProgram(self.compiled)
+
+    @classmethod
+    def unfit(cls, compiled: CompiledNetwork) -> str | None:
+        if (compiled.topology.demand_goodwill >= 0).any():
+            return "demand that depends on service (goodwill) is not linear in the plan"
+        return None
+
+    @classmethod
+    def needs(cls, compiled: CompiledNetwork) -> Needs:
+        groups = ("position", "on_hand", "in_mail", "owed", "backlog", "availability", "periods_left")
+        return Needs(groups, slots=True, window=longest_path(compiled) + 1)
+
+    @classmethod
+    def space(cls, task: Task) -> ParameterSpace:
+        return ParameterSpace.empty()
+
+    def orders(
+        self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
+    ) -> tuple[FloatArray, Memory | None]:
+        state, expected = _state(self.compiled, reading), self.expected(reading)
+        left = reading.periods_left
+        ahead = np.full(reading.replicas, self.horizon)
+        if left is not None:
+            ahead = np.minimum(ahead, np.maximum(left, 1.0).astype(np.int64))
+        ends = np.zeros(reading.replicas, dtype=np.bool_) if left is None else ahead >= left
+        out = np.empty((self.compiled.n_arcs, reading.replicas))
+        for b in range(reading.replicas):
+            draws = self.draws(expected[:, : ahead[b], b], state, b)
+            out[:, b] = self._program.orders(state, b, draws, with_terminal_value=bool(ends[b]))
+        return out, memory
+
+    def draws(self, expected: FloatArray, state: TwinState, replica: int) -> Draws:
+        """The paths that one replica plans for.
+
+        Parameters
+        ----------
+        expected
+            (D, T) demand that is expected, units.
+        state, replica
+            Where the plan begins.
+        """
+        compiled, periods = self.compiled, expected.shape[1]
+        lead = np.floor(compiled.lead_mean + 0.5).astype(np.int32)
+        share, recovery = compiled.resource_share_when_down, compiled.resource_recovery
+        following = np.empty((periods, compiled.n_resources, 1))
+        up = (state.arrays.availability[:, replica] == 1.0).astype(np.float64)
+        for t in range(periods):
+            up = up * (1.0 - compiled.resource_failure) + (1.0 - up) * recovery
+            following[t, :, 0] = up + (1.0 - up) * share
+        return Draws(expected.T[:, :, None], np.tile(lead[:, None], (periods, 1, 1)), following)
+
+    def expected(self, reading: Reading) -> FloatArray:
+        """Demand planned with, (D, horizon, B): what the observation tells, and the mean of the stream beyond."""
+        seasons = self.compiled.demand_distributions
+        mean = np.array([np.mean([law.mean_value for law in entry]) for entry in seasons])
+        out = np.empty((self.compiled.n_demands, self.horizon, reading.replicas))
+        out[:] = mean[:, None, None]
+        out[:, : self._told] = reading.expected(self._told)
+        return out
+
+
+def _periods_told(policy: OrderingPolicy, most: int) -> int:
+    """Periods ahead, up to ``most``, whose expected demand the policy's task shows; at least those that it needs."""
+    for window in range(most, 1, -1):
+        try:
+            policy.columns.expected(window)
+        except ActionError:
+            continue
+        return window
+    return 1
+
+
+def _state(compiled: CompiledNetwork, reading: Reading) -> TwinState:
+    """A state that a program cannot tell from the one that was read.
+
+    What arrives at a stock point in a receipt is put on the arc into it that has the longest pipeline: from where it
+    comes changes no decision. Orders in the mail are spread evenly over its slots, of which most arcs have one or none.
+    """
+    top, state = compiled.topology, empty_state(compiled, reading.replicas)
+    arrays = state.arrays
+    arrays.on_hand[:] = reading.on_hand
+    arrays.backorders[:] = reading.owed
+    arrays.backlog[:] = reading.backlog
+    arrays.availability[:] = reading.availability
+    slots, delay = np.diff(top.pipe_ptr), np.diff(top.mail_ptr)
+    carrier: dict[int, Any] = {}
+    for a in np.lexsort((slots,)).tolist():
+        carrier[int(top.arc_destination[a])] = a
+    for ahead in range(1, int(slots.max(initial=0)) + 1):
+        arriving = reading.arriving(ahead)
+        for i, a in carrier.items():
+            if ahead <= slots[a]:
+                arrays.pipeline[top.pipe_ptr[a] + ahead - 1] = arriving[i]
+    if delay.any():
+        arrays.mail[:] = np.repeat(reading.in_mail / np.maximum(delay, 1)[:, None], delay, axis=0)
+    return state

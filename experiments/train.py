@@ -135,7 +135,7 @@ def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *,
     if tuned_file.is_file():
         tuned = load_tuned(tuned_file, compiled)
     else:
-        tuned = tune_all(compiled, config.tuning)
+        tuned = tune_all(compiled, config.tuning, env=config.env)
         save_tuned(tuned_file, tuned, compiled)
     tuning_seconds = time.perf_counter() - started
 
@@ -148,6 +148,7 @@ def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *,
         folder.path,
         every=training.evaluate_every,
         seed=seeds["validation"],
+        patience=training.patience,
         **training.validation.model_dump(),
     )
     if resumed:

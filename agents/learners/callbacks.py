@@ -73,20 +73,37 @@ class Validation(BaseCallback):
         Environment steps between measurements.
     seed, paths, periods, warm_up
         See :func:`agents.evaluation.measure`.
+    patience
+        Measurements in a row without a better one after which training stops; None trains to the end.
     """
 
     def __init__(
-        self, task: Task, folder: Path, *, every: int, seed: int, paths: int, periods: int, warm_up: int
+        self,
+        task: Task,
+        folder: Path,
+        *,
+        every: int,
+        seed: int,
+        paths: int,
+        periods: int,
+        warm_up: int,
+        patience: int | None = None,
     ) -> None:
         super().__init__()
+        self.patience, self.since_best = patience, 0
         self.task, self.folder, self.every = task, folder, every
         self.seed, self.paths, self.periods, self.warm_up = seed, paths, periods, warm_up
         self.best_cost = np.inf
         self.next_at = 0
         self.history: list[tuple[int, NDArray[np.float64]]] = []
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last ``patience`` measurements brought nothing better."""
+        return self.patience is not None and self.since_best >= self.patience
+
     def _on_step(self) -> bool:
-        return True
+        return not self.exhausted
 
     def _on_rollout_start(self) -> None:
         # The only moments at which a model and its normalisation belong together are between updates and rollouts.
@@ -103,8 +120,9 @@ class Validation(BaseCallback):
         cost = float(result.cost.mean())
         self.history.append((self.num_timesteps, -result.cost))
         save_model(self.folder / "last", self.model)
+        self.since_best += 1
         if cost < self.best_cost:
-            self.best_cost = cost
+            self.best_cost, self.since_best = cost, 0
             save_model(self.folder / "best", self.model)
         self._write_history()
         self._write_log({"eval/cost": cost, "eval/fill_rate": result.fill_rate, "eval/mean_reward": -cost})
@@ -122,6 +140,7 @@ class Validation(BaseCallback):
         return {
             "best_cost": None if np.isinf(self.best_cost) else self.best_cost,
             "next_at": self.next_at,
+            "since_best": self.since_best,
             "history": [[step, rewards.tolist()] for step, rewards in self.history],
         }
 
@@ -129,6 +148,7 @@ class Validation(BaseCallback):
         """Go on from :meth:`state`."""
         self.best_cost = np.inf if state["best_cost"] is None else float(state["best_cost"])
         self.next_at = int(state["next_at"])
+        self.since_best = int(state.get("since_best", 0))
         self.history = [(int(step), np.array(rewards)) for step, rewards in state["history"]]
 
     def _write_history(self) -> None:

@@ -19,7 +19,7 @@ from twin.errors import ConfigError, RunError, did_you_mean
 __all__ = ["NormalisedPolicy", "build", "check_parameters", "load"]
 
 #: Activation functions a configuration can name.
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
 
 #: Arguments that the project sets itself.
 _RESERVED = {

@@ -31,6 +31,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "a2c": {"n_steps": 8},
     "sac": {"buffer_size": 3000, "learning_starts": 60, "batch_size": 16, "train_freq": 4, "gradient_steps": 2},
     "td3": {"buffer_size": 3000, "learning_starts": 60, "batch_size": 16, "train_freq": 4, "gradient_steps": 2},
+    "pathwise": {"n_steps": 12, "warm_up": 5},
     "dqn": {
         "buffer_size": 3000,
         "learning_starts": 60,

@@ -27,7 +27,8 @@ from experiments.problems import compiled_network
 from twin.errors import ConfigError
 
 FOLDER = Path(str(configs.__file__)).parent
-GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"experiment"})
+# Suites are groups of runs, not parts of one; tests/experiments/test_benchmark.py resolves every one of them.
+GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"experiment", "suite"})
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 
 PPO = {
@@ -62,12 +63,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "lost_sales_zipkin2008": NetworkConfig(
             name="lost_sales_zipkin2008", parameters={"demand": "poisson", "lead_time": 4, "penalty": 4}
         ),
+        "one_warehouse": NetworkConfig(name="one_warehouse", parameters={"retailers": 10}),
+        "three_stage_serial": NetworkConfig(name="three_stage_serial", parameters={"demand": "stationary"}),
         "file": NetworkConfig(name="mine.yaml"),
     },
     "env": {
         "inventory": EnvConfig(),
         "inventory_discrete": EnvConfig(action_mode="discrete"),
         "inventory_residual": EnvConfig(residual=True, residual_scale=0.25, horizon=208),
+        "lost_sales": EnvConfig(observe=["on_hand", "position", "arriving", "periods_left"], arrivals="slots"),
+        "dual_sourcing": EnvConfig(
+            observe=["on_hand", "position", "arriving", "backlog", "periods_left"], arrivals="slots"
+        ),
+        "serial": EnvConfig(
+            observe=["on_hand", "position", "arriving", "owed", "backlog", "periods_left"], arrivals="slots"
+        ),
+        "one_warehouse": EnvConfig(observe=["on_hand", "position", "arriving", "periods_left"], arrivals="slots"),
+        "beer_game": EnvConfig(
+            observe=["on_hand", "position", "in_mail", "arriving", "owed", "backlog", "demand", "periods_left"],
+            arrivals="slots",
+            horizon=36,
+            finite=True,
+        ),
     },
     "agent": {
         "ppo": AgentConfig(parameters=PPO),
@@ -84,6 +101,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
         ),
         "td3": AgentConfig(
             algorithm="td3", net_arch=[128, 128], activation="relu", log_std_init=None, parameters=OFF_POLICY
+        ),
+        "pathwise": AgentConfig(
+            algorithm="pathwise",
+            activation="silu",
+            log_std_init=None,
+            normalise=NormaliseConfig(reward=False),
+            parameters={
+                "learning_rate": 3e-3,
+                "schedule": "cosine",
+                "n_steps": 50,
+                "warm_up": 100,
+                "max_grad_norm": 1.0,
+            },
         ),
         "dqn": AgentConfig(
             algorithm="dqn",
@@ -116,6 +146,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
             evaluate_every=200_000,
             checkpoint_every=200_000,
             validation=ValidationConfig(paths=256),
+        ),
+        "pathwise": TrainingConfig(
+            steps=40_000_000,
+            replicas=1024,
+            stagger=False,
+            evaluate_every=4_000_000,
+            checkpoint_every=10_000_000,
+            patience=10,
+            validation=ValidationConfig(paths=512, periods=200),
         ),
     },
     "evaluation": {
@@ -208,6 +247,9 @@ def test_a_stored_configuration_is_the_same_again(name: str) -> None:
         ("env.residual_scale=inf", ["env.residual_scale", "finite"]),
         ("env.action_mode=base_stok", ["env.action_mode", "'base_stok'", "'quantity'", "did you mean 'base_stock'"]),
         ("env.id=cogtwin/Inventory-v9", ["env.id", "cogtwin/Inventory-v0"]),
+        ("env.observe=[on_hnd]", ["env.observe[0]", "'on_hnd'", "'periods_left'", "did you mean 'on_hand'"]),
+        ("env.arrivals=slot", ["env.arrivals", "'slot'", "'bands'", "did you mean 'slots'"]),
+        ("env.forecast=0", ["env.forecast", "greater than 0", "received 0"]),
         ("agent.net_arch=[]", ["agent.net_arch", "at least 1"]),
         ("agent.net_arch=[64,0]", ["agent.net_arch[1]", "received 0"]),
         ("name=../escape", ["name", "'../escape'"]),

@@ -34,9 +34,16 @@ def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
         As on the command line, for example ``["experiment=lost_sales_ppo", "training.steps=2048"]``.
     """
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
-    with hydra.initialize_config_module("configs", version_base="1.3"):
-        return plain(hydra.compose(name, overrides=list(overrides)))
+    # Inside a command Hydra is in use already, and would refuse a second composition.
+    instance = GlobalHydra.instance()
+    outer, instance.hydra = instance.hydra, None
+    try:
+        with hydra.initialize_config_module("configs", version_base="1.3"):
+            return plain(hydra.compose(name, overrides=list(overrides)))
+    finally:
+        instance.hydra = outer
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def _build(config: TrainConfig, world: TwinVecEnv) -> BaseAlgorithm:
         net_arch=list(agent.net_arch),
         activation=agent.activation,
         log_std_init=agent.log_std_init,
+        schedule=agent.schedule,
         seed=config.training.seed,
         device=config.training.device,
     )

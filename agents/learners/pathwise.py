@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -21,32 +20,31 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.learners.arc_policy import ArcPolicy, arc_structure, clock_scale
+from agents.learners.schedules import LearningRate
 from agents.learners.tensor_observation import TensorObservation
 from envs.inventory import InventoryTask
 from envs.sb3 import TwinVecEnv
 from twin.differentiable import DifferentiableTwin
 from twin.differentiable.state import TensorState
+from twin.differentiable.tensors import Rounding
 from twin.economics import COST_TERMS
 from twin.errors import ConfigError, did_you_mean
 from twin.state import TwinState
 from twin.tape import Tape
 
-__all__ = ["SCHEDULES", "Pathwise"]
+__all__ = ["Pathwise"]
 
 #: Observations of the warm-up that the inputs are normalised by.
 _SAMPLE = 65536
-
-#: Learning rate as a share of the initial one, by the share of training that is left.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda _: 1.0,
-    "linear": lambda left: left,
-    "cosine": lambda left: 0.5 * (1.0 - math.cos(math.pi * left)),
-}
+#: What training can make of whole units.
+_ROUNDINGS = ("dither", *get_args(Rounding))
+#: Where nothing else is asked for.
+_RATE = LearningRate(3e-3, "cosine")
 
 
 class Pathwise(BaseAlgorithm):
@@ -63,9 +61,7 @@ class Pathwise(BaseAlgorithm):
     env
         A :class:`envs.sb3.TwinVecEnv`, normalised or not; its replicas are the paths of a gradient step.
     learning_rate
-        Of Adam, at the start.
-    schedule
-        ``constant``, ``linear`` or ``cosine``: how it falls to 0 over the training.
+        Of Adam: a number, or a function of the share of training that is left.
     n_steps
         Periods that a gradient step unrolls, in a continuing problem.
     warm_up
@@ -73,11 +69,12 @@ class Pathwise(BaseAlgorithm):
     max_grad_norm
         Largest norm of a gradient of the cost in units of the first policy's.
     rounding
-        What training makes of whole units, see :class:`twin.differentiable.DifferentiableTwin`. ``none`` trains on
-        fractions and leaves the rounding to the environment: between whole numbers the cost is then linear, with its
-        minima at whole numbers. ``straight_through`` rounds; at a whole number its gradient is the mean of the slopes
-        on both sides, whose zero may lie one unit beside the minimum (0.2 % and 0.4 % of the cost on two of the
-        lost-sales problems with lead time 1, where fractions end at the optimum).
+        What training makes of whole units and lots. ``dither`` (the default) trains on fractions and moves every level
+        or quantity by an even random amount of at most half a unit or lot: the expected slope is then that of the
+        rounded policy's cost between one rounding and the next, and is 0 where rounding gives the cheapest whole
+        number. The others are those of :class:`twin.differentiable.DifferentiableTwin`; the slope of
+        ``straight_through`` is the mean of those on both sides, whose zero may lie one unit beside the minimum (0.2 %
+        and 0.4 % of the cost on two of the lost-sales problems with lead time 1, where dithering ends at 0.00 %).
     recompute
         Length of segments whose inner numbers are computed again on the way back, to save memory; None keeps all.
     """
@@ -88,12 +85,11 @@ class Pathwise(BaseAlgorithm):
         self,
         policy: str | type[BasePolicy],
         env: VecEnv | None,
-        learning_rate: float = 3e-3,
-        schedule: str = "cosine",
+        learning_rate: float | Schedule = _RATE,
         n_steps: int = 50,
         warm_up: int = 100,
         max_grad_norm: float = 1.0,
-        rounding: str = "none",
+        rounding: str = "dither",
         recompute: int | None = None,
         policy_kwargs: dict[str, Any] | None = None,
         tensorboard_log: str | None = None,
@@ -114,14 +110,14 @@ class Pathwise(BaseAlgorithm):
             seed=seed,
             supported_action_spaces=(spaces.Box,),
         )
-        if schedule not in SCHEDULES:
+        if rounding not in _ROUNDINGS:
             raise ConfigError(
-                f"no schedule '{schedule}' (allowed: {', '.join(SCHEDULES)}){did_you_mean(schedule, SCHEDULES)}"
+                f"no rounding '{rounding}' (allowed: {', '.join(_ROUNDINGS)}){did_you_mean(rounding, _ROUNDINGS)}"
             )
         for name, value, least in (("n_steps", n_steps, 1), ("warm_up", warm_up, 0)):
             if value < least:
                 raise ConfigError(f"{name} must be at least {least}, received {value}")
-        self.schedule, self.n_steps, self.warm_up = schedule, n_steps, warm_up
+        self.n_steps, self.warm_up = n_steps, warm_up
         self.max_grad_norm, self.rounding, self.recompute = max_grad_norm, rounding, recompute
         self.cost_scale = 0.0  # the first policy's cost per period; 0 until it is known
         if _init_setup_model:
@@ -131,9 +127,7 @@ class Pathwise(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         self.set_random_seed(self.seed)
-        rate = float(self.learning_rate)  # type: ignore[arg-type]
-        shape = SCHEDULES[self.schedule]
-        self.lr_schedule = lambda left: rate * shape(left)
+        self._setup_lr_schedule()
         if "structure" not in self.policy_kwargs:
             task = _task(self._world())
             structure = arc_structure(task.compiled, task.fields, task.codec)
@@ -149,7 +143,7 @@ class Pathwise(BaseAlgorithm):
         return env
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "lr_schedule", "_unroll"]
+        return [*super()._excluded_save_params(), "lr_schedule"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
@@ -265,7 +259,7 @@ class _Unroll:
             task.compiled,
             device=model.device,
             dtype=torch.float32,
-            rounding=model.rounding,  # type: ignore[arg-type]
+            rounding="none" if model.rounding == "dither" else model.rounding,  # type: ignore[arg-type]
         )
         self.observe = TensorObservation(task.observation, twin)
         self.tape = Tape(task.compiled)
@@ -278,6 +272,10 @@ class _Unroll:
             )
         )
         compiled, top = task.compiled, task.compiled.topology
+        # Whole units and lots are what an order is rounded to; fractions are not moved.
+        step = np.maximum(top.arc_integer.astype(np.float64), top.arc_lot)
+        dithered = model.rounding == "dither" and bool(step.any())
+        self.step = torch.as_tensor(step, dtype=torch.float32, device=model.device)[:, None] if dithered else None
         self.stock_value = torch.as_tensor(compiled.unit_value, dtype=torch.float32, device=model.device)
         self.arc_value = self.stock_value[torch.as_tensor(top.arc_destination)]
         self.demand_value = self.stock_value[torch.as_tensor(top.demand_stock)]
@@ -327,6 +325,8 @@ class _Unroll:
         seen = (self.observe(state, position, periods_left) - self.mean) / self.spread
         action = self.model.policy(seen.clamp(-self.clip, self.clip).T).T
         target = self.center + action * torch.where(action >= 0.0, self.up, self.down)
+        if self.step is not None:
+            target = target + self.step * (torch.rand_like(target) - 0.5)
         return self.twin.base_stock_orders(target, position) if self.task.codec.up_to else target
 
     def _book_value(self, state: TensorState) -> Tensor:

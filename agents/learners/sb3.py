@@ -13,6 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
+from agents.learners.schedules import LearningRate
 from agents.registry import algorithm, load_class
 from twin.errors import ConfigError, RunError, did_you_mean
 
@@ -62,6 +63,7 @@ def build(
     log_std_init: float | None,
     seed: int,
     device: str,
+    schedule: str = "constant",
 ) -> BaseAlgorithm:
     """A fresh model.
 
@@ -69,6 +71,8 @@ def build(
     ----------
     log_std_init
         Logarithm of the initial standard deviation of a Gaussian policy (PPO and A2C on Box); None keeps SB3's 0.
+    schedule
+        How the learning rate among the parameters falls, see :class:`agents.learners.schedules.LearningRate`.
     """
     if activation not in ACTIVATIONS:
         raise ConfigError(
@@ -77,8 +81,11 @@ def build(
     policy: dict[str, Any] = {"net_arch": list(net_arch), "activation_fn": ACTIVATIONS[activation]}
     if log_std_init is not None and algorithm(name).on_policy:
         policy["log_std_init"] = log_std_init
+    arguments = dict(parameters)
+    if "learning_rate" in arguments:
+        arguments["learning_rate"] = LearningRate(float(arguments["learning_rate"]), schedule)
     model: BaseAlgorithm = load_class(algorithm(name).path)(
-        "MlpPolicy", env, policy_kwargs=policy, seed=seed, device=device, verbose=0, **dict(parameters)
+        "MlpPolicy", env, policy_kwargs=policy, seed=seed, device=device, verbose=0, **arguments
     )
     return model
 

@@ -106,10 +106,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
             algorithm="pathwise",
             activation="silu",
             log_std_init=None,
+            schedule="cosine",
             normalise=NormaliseConfig(reward=False),
             parameters={
                 "learning_rate": 3e-3,
-                "schedule": "cosine",
                 "n_steps": 50,
                 "warm_up": 100,
                 "max_grad_norm": 1.0,

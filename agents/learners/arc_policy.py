@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
+from agents.baselines.structure import Structure
 from envs.actions import Codec
 from envs.features import Field
 from twin.compile import CompiledNetwork
@@ -41,8 +42,9 @@ class ArcStructure:
     gain
         (A,) action that moves a level or a quantity by one period's demand.
     clock
-        Column of the periods left and the horizon, where that is finite; the last orders worth placing on an arc lie a
-        lead time before the end, and a single number could not say so sharply.
+        Column of the periods left, and the horizon, where that is finite.
+    covers
+        (A,) periods from an order on an arc to the last demand it can serve: where fewer are left, it comes too late.
     """
 
     columns: list[list[int]]
@@ -51,6 +53,7 @@ class ArcStructure:
     neighbours: dict[str, list[tuple[int, int]]]
     gain: list[float]
     clock: tuple[int, int] | None
+    covers: list[int]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a saved model."""
@@ -80,6 +83,7 @@ def arc_structure(compiled: CompiledNetwork, fields: tuple[Field, ...], codec: C
         {kind: pairs for kind, pairs in _neighbours(compiled).items() if pairs},
         (np.maximum(np.maximum(rate, deviation), 1e-9) / reach).tolist(),
         (k, round(fields[k].high)) if (k := place.get("periods_left", -1)) >= 0 else None,
+        Structure.of(compiled).covers.min(axis=1).tolist(),
     )
 
 
@@ -174,6 +178,7 @@ class ArcPolicy(BasePolicy):
     columns: Tensor
     traits: Tensor
     gain: Tensor
+    covers: Tensor
 
     def __init__(
         self,
@@ -212,7 +217,8 @@ class ArcPolicy(BasePolicy):
             self.register_buffer(f"mean_{kind}", mean.to_sparse() if arcs > 64 else mean, persistent=False)
         self.whole = arcs > 1
         self.clock = structure["clock"]
-        ticks = self.clock[1] + 1 if self.clock else 0
+        ticks = self.clock[1] + 2 if self.clock else 0
+        self.register_buffer("covers", torch.tensor(structure["covers"], dtype=torch.int64), persistent=False)
         self.first = nn.Linear(columns.shape[1] + self.traits.shape[1], self.net_arch[0])
         self.by_clock = nn.Embedding(ticks, self.net_arch[0]) if ticks else None
         layers: list[nn.Module] = []
@@ -240,8 +246,11 @@ class ArcPolicy(BasePolicy):
         inner: Tensor = self.first(seen)
         if self.by_clock is not None:
             mean, deviation = clock_scale(self.clock[1])
-            left = (obs[:, self.clock[0]].detach() * deviation + mean).round().long().clamp(0, self.clock[1])
-            inner = inner + self.by_clock(left)[:, None]
+            left = (obs[:, self.clock[0]].detach() * deviation + mean).round().long()
+            # The last order worth placing on an arc lies its cover before the end, and what it sees in that period
+            # must be told sharply from the next: a number for every count of periods to spare, the same for all arcs.
+            spare = (left[:, None] - self.covers + 1).clamp(0, self.clock[1] + 1)
+            inner = inner + self.by_clock(spare)
         own: Tensor = self.activation(inner)
         parts = [own]
         for kind in self.kinds:

@@ -119,6 +119,11 @@ class Spec:
         if not all(-np.inf < field.low <= field.high < np.inf for field in self.fields):
             raise BundleError("spec.json has an observation field whose bounds are crossed or not finite")
         codec = self.codec
+        if codec.mode == "echelon":
+            raise BundleError(
+                "no export for the action mode 'echelon': its orders follow from the demand expected in coming periods "
+                "and the periods left, which a bundle does not read; train with action_mode base_stock to export"
+            )
         bounds = np.stack([codec.low, codec.center, codec.high])
         if not np.isfinite(bounds).all() or (np.diff(bounds, axis=0) < 0.0).any() or not (self.order_max >= 0.0).all():
             raise BundleError("spec.json has an arc whose low, center and high (or order_max) are not in order")

@@ -12,6 +12,7 @@ from agents.policy import Policy
 from envs.core import Batch
 from envs.task import Task
 from twin.economics import fill_rate
+from twin.tape import Draws
 
 __all__ = ["Measurement", "measure"]
 
@@ -51,6 +52,7 @@ def measure(
     paths: int,
     periods: int,
     warm_up: int,
+    draws: Draws | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Measurement:
     """Run a policy on paths 0 to ``paths - 1`` of a world seed.
@@ -62,6 +64,8 @@ def measure(
     ----------
     seed
         World seed (see :func:`twin.seeds.world_seed`).
+    draws
+        What the world does on these paths in each period that is run, where that is not drawn from the seed.
     progress
         Called after every period with 1.
     """
@@ -75,7 +79,7 @@ def measure(
     for t in range(skipped + counted):
         action, state = policy.predict(observation, state, start, deterministic=True)
         start = np.zeros(paths, dtype=np.bool_)
-        result = batch.step(action)
+        result = batch.step(action, None if draws is None else draws.period(t))
         observation = result.observation
         worth += result.terminal_value
         if t >= skipped:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.echelon import safety_span
 from twin.errors import ActionError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ACTION_MODES", "ActionMode", "Codec", "OrderSequence", "codec_from_spec", "make_codec"]
 
 FloatArray = NDArray[np.float64]
-ActionMode = Literal["base_stock", "quantity", "discrete"]
-ACTION_MODES: tuple[ActionMode, ...] = ("base_stock", "quantity", "discrete")
+ActionMode = Literal["base_stock", "quantity", "discrete", "echelon"]
+ACTION_MODES: tuple[ActionMode, ...] = get_args(ActionMode)
 
 #: Half width of the base-stock box in standard deviations of lead-time demand, where that is more than the mean.
 _DEVIATIONS = 4.0
@@ -155,7 +156,7 @@ class Codec(ABC):
     Attributes
     ----------
     center, low, high
-        Shape (A,), units: base-stock levels or order quantities.
+        Shape (A,), units: base-stock levels, order quantities or safety amounts.
     """
 
     center: FloatArray
@@ -188,11 +189,11 @@ class Codec(ABC):
     @property
     @abstractmethod
     def up_to(self) -> bool:
-        """True when the decoded numbers are levels to order up to, False when they are quantities to order."""
+        """True when the decoded numbers are levels to order up to from what the arc's position holds now."""
 
     @abstractmethod
     def targets(self, action: NDArray[Any]) -> FloatArray:
-        """Levels or quantities, shape (A, B) in units, of a batch of actions."""
+        """Levels, quantities or safety amounts, shape (A, B) in units, of a batch of actions."""
 
     @abstractmethod
     def encode(self, targets: FloatArray) -> NDArray[Any]:
@@ -259,6 +260,25 @@ class DiscreteCodec(Codec):
         return np.asarray(np.round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
 
 
+class EchelonCodec(Codec):
+    """Box[-1, 1]: the safety amount of each arc, on top of a demand that moves with forecast and horizon.
+
+    The orders are those of :class:`envs.echelon.EchelonRule`, which needs the calendar; the task holds it.
+    """
+
+    mode = "echelon"
+
+    @property
+    def up_to(self) -> bool:
+        return False
+
+    def targets(self, action: NDArray[Any]) -> FloatArray:
+        return self.scale(action)
+
+    def encode(self, targets: FloatArray) -> NDArray[Any]:
+        return self.unscale(targets).astype(np.float32)
+
+
 class OrdersCodec(Codec):
     """Box[0, inf): the units to order on each arc, for rules that know what they want and must not be clipped."""
 
@@ -279,6 +299,7 @@ _CODECS: dict[str, type[Codec]] = {
     "base_stock": BaseStockCodec,
     "quantity": QuantityCodec,
     "discrete": DiscreteCodec,
+    "echelon": EchelonCodec,
     "orders": OrdersCodec,
 }
 
@@ -301,12 +322,13 @@ def make_codec(
         ``base_stock`` and ``discrete`` cover 0 to twice the demand expected over an arc's lead time and the review
         period (or four standard deviations above it, where that is more), with the expected demand in the middle;
         ``quantity`` covers 0 to three times the destination's demand rate, with the arc's usual flow in the middle;
+        ``echelon`` covers the safety amounts of :func:`envs.echelon.safety_span`;
         ``orders`` are the units themselves, without an upper end (for classical policies, not for learning).
     levels
-        Base-stock levels (A,) to put in the middle instead: the policy then learns corrections of a known policy
-        (a residual action), and the zero action is that policy.
+        Base-stock levels (A,), safety amounts in the echelon mode, to put in the middle instead: the policy then learns
+        corrections of a known policy (a residual action), and the zero action is that policy.
     residual_scale
-        With ``levels``: reach of the box in multiples of the expected lead-time demand's half width.
+        With ``levels``: reach of the box in multiples of the usual one's upper half.
     horizon
         Periods that the codec is used for: known growth of demand within them widens the box.
 
@@ -318,7 +340,7 @@ def make_codec(
     if mode not in _CODECS:
         raise ActionError(f"no action mode '{mode}' (allowed: {', '.join(_CODECS)}){did_you_mean(mode, _CODECS)}")
     if mode in ("quantity", "orders") and levels is not None:
-        raise ActionError(f"levels apply to the base_stock and discrete action modes, not to {mode}")
+        raise ActionError(f"levels apply to the base_stock, discrete and echelon action modes, not to {mode}")
     if mode == "orders":
         return OrdersCodec(compiled.arc_flow, np.zeros(compiled.n_arcs), np.full(compiled.n_arcs, np.inf))
     top = compiled.topology
@@ -329,14 +351,19 @@ def make_codec(
     if mode == "quantity":
         high = np.maximum(_QUANTITY_SPAN * rate, 1.0)
         return QuantityCodec(np.minimum(compiled.arc_flow * growth, high), np.zeros(compiled.n_arcs), high)
-    covered = compiled.lead_mean + np.diff(top.mail_ptr) + 1.0
-    mean = rate * covered
-    deviation = np.sqrt(variance * covered + rate**2 * compiled.lead_variance)
-    reach = np.maximum(np.maximum(mean, _DEVIATIONS * deviation), 1.0)
+    if mode == "echelon":
+        low, mean, reach = safety_span(compiled, horizon)
+        high = reach
+    else:
+        covered = compiled.lead_mean + np.diff(top.mail_ptr) + 1.0
+        mean = rate * covered
+        deviation = np.sqrt(variance * covered + rate**2 * compiled.lead_variance)
+        reach = np.maximum(np.maximum(mean, _DEVIATIONS * deviation), 1.0)
+        low, high = np.zeros(compiled.n_arcs), mean + reach
     if not 0.0 < residual_scale < np.inf:
         raise ActionError(f"residual_scale must be a finite number above 0, received {residual_scale}")
     if levels is None:
-        return _CODECS[mode](mean, np.zeros(compiled.n_arcs), mean + reach)
+        return _CODECS[mode](mean, low, high)
     levels = np.asarray(levels, dtype=np.float64)
     if levels.shape != (compiled.n_arcs,) or not np.isfinite(levels).all():
         raise ActionError(

@@ -14,6 +14,7 @@ from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.orders import feasible_orders
+from twin.tape import Draws
 from twin.topology import Topology
 
 __all__ = ["Batch", "StepResult", "TwinEnv", "known_optimum"]
@@ -114,8 +115,16 @@ class Batch:
         self.observation = self.task.observe(self.twin, self.position, left)
         return self.observation
 
-    def step(self, action: NDArray[Any]) -> StepResult:
-        """Decide and run one period. ``action`` has shape (B, ...)."""
+    def step(self, action: NDArray[Any], draws: Draws | None = None) -> StepResult:
+        """Decide and run one period.
+
+        Parameters
+        ----------
+        action
+            (B, ...).
+        draws
+            What the world does in this period, see :meth:`twin.engine.Twin.step`; the twin's own when left out.
+        """
         action = np.asarray(action)
         if action.shape != self._action_shape:
             raise ActionError(f"the action must have shape {self._action_shape}, received {action.shape}")
@@ -124,8 +133,9 @@ class Batch:
         space = self.task.action_space
         if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
             raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
-        orders = self.task.decode(action, self.twin, self.position)
-        costs = self.twin.step(orders)
+        left = (self.task.horizon - self.elapsed).astype(np.float64)
+        orders = self.task.decode(action, self.twin, self.position, left)
+        costs = self.twin.step(orders, draws)
         self.elapsed += 1
         ended = self.elapsed >= self.task.horizon
         reward, terminal = self.task.reward(costs), np.zeros(self.replicas)

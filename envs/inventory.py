@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from envs.actions import NOTCHES, Codec, make_codec
 from envs.core import TwinEnv
+from envs.echelon import EchelonRule
 from envs.inventory_features import inventory_observation
 from envs.vector import TwinVectorEnv
 from twin.compile import CompiledNetwork, compile_network
@@ -58,6 +59,8 @@ class InventoryTask:
             residual_scale=residual_scale,
             horizon=self.horizon,
         )
+        #: How safety amounts become orders, in the echelon mode.
+        self.echelon = EchelonRule(self.compiled) if action_mode == "echelon" else None
         self.observation = inventory_observation(
             self.compiled,
             finite=self.finite,
@@ -79,8 +82,16 @@ class InventoryTask:
     def observe(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
         return self.observation.read(twin, position, periods_left)
 
-    def decode(self, action: NDArray[Any], twin: Twin, position: FloatArray) -> FloatArray:
+    def decode(
+        self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
+    ) -> FloatArray:
         targets = self.codec.targets(action)
+        if self.echelon is not None:
+            period = twin.state.period
+            left = np.asarray(self.horizon - period, dtype=np.float64) if periods_left is None else periods_left
+            return self.echelon.orders(
+                targets, position, *self.echelon.on_calendar(period, left if self.finite else None)
+            )
         return twin.base_stock_orders(position, targets) if self.codec.up_to else targets
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
@@ -107,7 +118,10 @@ class InventoryEnv(TwinEnv):
     ``Box(-1, 1, (arcs,), float32)``. By default (``action_mode="base_stock"``) each number is a level to order up to:
     0 is the demand expected over the arc's lead time and one review period, -1 is a level of 0, 1 is
     twice as much or four standard deviations more. ``"quantity"``: the units to order, 0 meaning the arc's usual flow.
-    ``"discrete"``: ``Discrete(21)``, one notch for all levels together.
+    ``"discrete"``: ``Discrete(21)``, one notch for all levels together. ``"echelon"``: a safety amount; the order
+    raises what the arc's stock point and everything below it have, and have under way, to the demand expected until
+    the order after it can serve the customers, plus this amount (:mod:`envs.echelon`). So the same action follows the
+    forecast and lets the stock run out where a finite horizon ends; 0 is a standard deviation of the demand covered.
 
     ## Observation Space
     ``Box`` of float32 with a name, a unit and bounds for every entry (``env.unwrapped.task.fields``): stock on hand,
@@ -134,9 +148,10 @@ class InventoryEnv(TwinEnv):
     ## Arguments
     * ``network``: a library name, a path of a YAML or JSON file, or a Network.
     * ``parameters``: of a library family, for example ``{"lead_time": 4, "penalty": 9}``.
-    * ``action_mode``: ``base_stock``, ``quantity`` or ``discrete``.
-    * ``levels``: base-stock levels (by arc name or in order) that the zero action stands for; the agent then learns a
-      correction (a residual), of at most ``residual_scale`` times the half width of the usual box.
+    * ``action_mode``: ``base_stock``, ``quantity``, ``discrete`` or ``echelon``.
+    * ``levels``: base-stock levels, or safety amounts in the echelon mode, (by arc name or in order) that the zero
+      action stands for; the agent then learns a correction (a residual), of at most ``residual_scale`` times the upper
+      half of the usual box.
     * ``horizon``, ``finite``: see Episode End.
     * ``observe``: groups of fields to show, in any order, of ``on_hand``, ``position``, ``in_transit``, ``in_mail``
       (orders that have not reached their source), ``arriving`` (by stock point and receipts ahead), ``owed`` (ordered

@@ -49,8 +49,14 @@ class Task(Protocol):
         """Observations (B, n) at a decision epoch."""
         ...
 
-    def decode(self, action: NDArray[Any], twin: Twin, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Orders (A, B) in units from actions (B, ...)."""
+    def decode(
+        self,
+        action: NDArray[Any],
+        twin: Twin,
+        position: NDArray[np.float64],
+        periods_left: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Orders (A, B) in units from actions (B, ...); the twin's own periods say how many are left when None."""
         ...
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:

@@ -29,6 +29,13 @@ class CellsConfig(StrictModel):
         for chosen in product(*values):
             yield dict(zip(self.parameters, chosen, strict=True))
 
+    @model_validator(mode="after")
+    def _something(self) -> CellsConfig:
+        empty = [name for name, values in self.parameters.items() if values == []]
+        if empty:
+            raise ValueError(f"parameters: no value for {', '.join(empty)}")
+        return self
+
 
 class EntryConfig(StrictModel):
     """What is compared: an agent to train, a classical policy to tune, or a bound to compute.
@@ -87,7 +94,10 @@ class SuiteConfig(StrictModel):
     Attributes
     ----------
     evaluation
-        ``exact`` on the Markov chain that a policy induces, or ``simulated`` on the evaluation seeds.
+        ``exact`` on the Markov chain that a policy induces, ``simulated`` on the evaluation seeds, or ``published`` on
+        the paths that a publication draws (:mod:`agents.published_paths`), which a finite horizon needs.
+    path_seeds
+        Of the published paths.
     overrides
         Hydra overrides of all entries: environment, evaluation and tuning.
     references
@@ -96,7 +106,8 @@ class SuiteConfig(StrictModel):
 
     name: str = Field(pattern=_NAME)
     description: str = ""
-    evaluation: Literal["exact", "simulated"]
+    evaluation: Literal["exact", "simulated", "published"]
+    path_seeds: list[int] = Field(default_factory=list)
     overrides: list[str] = Field(default_factory=list)
     references: list[str] = Field(default_factory=list)
     cells: list[CellsConfig] = Field(min_length=1)
@@ -104,6 +115,8 @@ class SuiteConfig(StrictModel):
 
     @model_validator(mode="after")
     def _names(self) -> SuiteConfig:
+        if (self.evaluation == "published") != bool(self.path_seeds):
+            raise ValueError("path_seeds are those of evaluation: published, which needs them")
         labels = [entry.label for entry in self.entries]
         if len(set(labels)) < len(labels):
             raise ValueError(f"two entries share a name ({', '.join(labels)}); give one of them a name of its own")

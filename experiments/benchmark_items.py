@@ -42,7 +42,9 @@ class Item:
     network_hash
         Of the compiled network.
     evaluation
-        ``exact`` or ``simulated``.
+        ``exact``, ``simulated`` or ``published``.
+    path_seeds
+        Of published paths.
     config
         Resolved: a :class:`TrainConfig` of an agent, else an :class:`EvaluateConfig`; both as plain data.
     model, paths
@@ -55,6 +57,7 @@ class Item:
     seed: int
     network_hash: str
     evaluation: str
+    path_seeds: list[int]
     config: dict[str, Any]
     model: str
     paths: int
@@ -115,6 +118,7 @@ def suite_items(suite: SuiteConfig, *, smoke: bool = False) -> list[Item]:
                         seed,
                         network_hash,
                         suite.evaluation,
+                        suite.path_seeds,
                         config,
                         entry.model,
                         paths if entry.kind == "bound" else 0,

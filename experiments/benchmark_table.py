@@ -141,12 +141,13 @@ class SuiteTable:
         return _grid([(name, cells) for name, cells in numbers if any(cells)])
 
     def _footer(self) -> str:
-        how = (
-            "Costs are exact: the average of the Markov chain that a policy induces."
-            if self.suite.evaluation == "exact"
-            else "Costs are simulated on evaluation seeds of their own, the same paths for all entries of a cell; "
-            "95 % bootstrap intervals in brackets, differences paired."
-        )
+        intervals = "95 % bootstrap intervals in brackets, differences paired."
+        how = {
+            "exact": "Costs are exact: the average of the Markov chain that a policy induces.",
+            "simulated": "Costs are simulated on evaluation seeds of their own, "
+            f"the same paths for all entries of a cell; {intervals}",
+            "published": f"Costs are those of the {len(self.suite.path_seeds)} published paths; {intervals}",
+        }[self.suite.evaluation]
         made = ", ".join(f"{source} ({number})" for source, number in self.sources.items())
         return f"{how}\n{len(self.rows)} of {self.items} items. Source: {made or 'none'}."
 

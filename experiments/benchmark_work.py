@@ -17,18 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.baselines.tuning import TunedPolicy
 from agents.evaluation import measure
 from agents.exact import exact_cost
-from agents.oracles.hindsight_lp import hindsight_bound
+from agents.oracles.hindsight_lp import hindsight_bound, hindsight_plan
 from agents.policy import Policy
+from agents.published_paths import poisson_paths
 from envs.task import Task
 from experiments.benchmark_items import Item
 from experiments.config import EnvConfig, EvaluateConfig, EvaluationConfig, TuningConfig
-from experiments.problems import REFERENCES, baseline_problem, compiled_network, load_tuned, save_tuned, tune_all
+from experiments.problems import baseline_problem, compiled_network, load_tuned, references, save_tuned, tune_all
 from experiments.runs import RunFolder, versions
 from twin.compile import CompiledNetwork
-from twin.errors import CogTwinError
+from twin.engine import Twin
+from twin.errors import CogTwinError, ConfigError
 from twin.files import write_text
 from twin.seeds import Purpose, world_seed
 
@@ -103,7 +107,7 @@ def _agent(item: Item, folder: Path) -> Result:
     if not (run.path / "config.yaml").is_file():
         run.write_config(config)
     if not (run.path / "baselines.json").is_file():
-        tuned = {name: _tuned(name, compiled, config.env, config.tuning, folder)[0] for name in REFERENCES}
+        tuned = {name: _tuned(name, compiled, config.env, config.tuning, folder)[0] for name in references(config.env)}
         save_tuned(run.path / "baselines.json", tuned, compiled)
     info = run.info()
     if info.get("status") != "finished":
@@ -130,20 +134,24 @@ def _policy(item: Item, config: EvaluateConfig, compiled: CompiledNetwork, folde
 
 
 def _bound(item: Item, config: EvaluateConfig, compiled: CompiledNetwork) -> Result:
-    """Cost per period that foresight could reach, on the first of the evaluation paths."""
+    """Cost per period that foresight could reach, on the first of the evaluation paths or on the published ones."""
     started = time.perf_counter()
     env, evaluation = config.env, config.evaluation
     periods = env.horizon if env.finite else evaluation.periods
-    bound = hindsight_bound(
-        compiled,
-        periods,
-        replicas=item.paths,
-        seed=world_seed(Purpose.EVALUATION, evaluation.seed),
-        with_terminal_value=env.finite,
-    )
-    costs = (bound.costs / periods).tolist()
+    if item.path_seeds:
+        state, draws = (
+            Twin(compiled, replicas=len(item.path_seeds)).state,
+            poisson_paths(compiled, item.path_seeds, periods),
+        )
+        totals = [hindsight_plan(state, draws, replica=b, with_terminal_value=True).cost for b in range(state.replicas)]
+    else:
+        seed = world_seed(Purpose.EVALUATION, evaluation.seed)
+        totals = hindsight_bound(
+            compiled, periods, replicas=item.paths, seed=seed, with_terminal_value=env.finite
+        ).costs.tolist()
+    costs = (np.array(totals) / periods).tolist()
     seconds = round(time.perf_counter() - started, 2)
-    result = {"cost": bound.mean / periods, "costs": costs, "paths": _paths(evaluation), "seconds": seconds}
+    result = {"cost": float(np.mean(costs)), "costs": costs, "paths": _paths(evaluation), "seconds": seconds}
     return {**result, **_known(compiled, env.finite)}
 
 
@@ -154,13 +162,17 @@ def _evaluated(item: Item, policy: Policy, task: Task, evaluation: EvaluationCon
         found = exact_cost(policy, task)
         result: Result = {"cost": found.cost, "bounds": [found.lower, found.upper], "states": found.states}
     else:
+        seeds = item.path_seeds
+        if seeds and not task.finite:
+            raise ConfigError("published paths begin at the start of a finite problem; set env.finite=true")
         measured = measure(
             policy,
             task,
             seed=world_seed(Purpose.EVALUATION, evaluation.seed),
-            paths=evaluation.paths,
+            paths=len(seeds) or evaluation.paths,
             periods=evaluation.periods,
             warm_up=evaluation.warm_up,
+            draws=poisson_paths(task.compiled, seeds, task.horizon) if seeds else None,
         )
         costs = measured.cost
         result = {"cost": float(costs.mean()), "costs": costs.tolist(), "paths": _paths(evaluation)}

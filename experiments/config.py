@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, ValidationError
 
+from envs.actions import ActionMode
 from envs.inventory_features import ArrivalMode, Group
 from twin.errors import CogTwinError, ConfigError
 from twin.schema import StrictModel, explain
@@ -43,7 +44,7 @@ class EnvConfig(StrictModel):
     """The decision problem; see :class:`envs.inventory.InventoryEnv`."""
 
     id: Literal["cogtwin/Inventory-v0"] = "cogtwin/Inventory-v0"
-    action_mode: Literal["base_stock", "quantity", "discrete"] = "base_stock"
+    action_mode: ActionMode = "base_stock"
     residual: bool = False
     residual_scale: PositiveFloat = 0.5
     horizon: Count = 104
@@ -203,7 +204,10 @@ def _joint_problems(config: TrainConfig) -> list[str]:
                 f"n_steps x replicas = {steps} x {training.replicas} = {rollout}"
             )
     if config.env.residual and config.env.action_mode == "quantity":
-        problems.append("env.residual: corrects base-stock levels; use it with action_mode base_stock or discrete")
+        problems.append(
+            "env.residual: corrects tuned levels or safety amounts; use it with action_mode base_stock, discrete or "
+            "echelon, not with quantity"
+        )
     if training.accrual and config.env.finite:
         problems.append("training.accrual: needs a continuing problem; use it with env.finite=false")
     return problems

@@ -85,8 +85,8 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
     for name, entry in tuned.items():
         problems[name] = baseline_problem(compiled, env, entry)
     measurements = {name: _measure(name, policy, task, config.evaluation) for name, (policy, task) in problems.items()}
-    references = tuple(other for other in tuned if other in REFERENCES)
-    comparison = compare(compiled.network, config.evaluation, measurements, references)
+    compared = tuple(other for other in tuned if config.run is not None or other in REFERENCES)
+    comparison = compare(compiled.network, config.evaluation, measurements, compared)
     return _Evaluated(comparison, compiled, tuned if config.run is None else None)
 
 

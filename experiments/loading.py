@@ -69,7 +69,7 @@ def load_run(path: str | Path, *, model: str = "best") -> LoadedRun:
         raise RunError(f"{folder.path} holds no network.yaml; the run did not get far enough")
     compiled = compile_network(Network.load(folder.path / "network.yaml"))
     tuned = load_tuned(folder.path / "baselines.json", compiled)
-    arguments = task_arguments(config.env, tuned["base_stock"].parameters)
+    arguments = task_arguments(config.env, tuned)
     task = InventoryTask(compiled, **arguments)
     world = TwinVecEnv(task, 1)
     normalise = load_normalisation(folder.path / model / "normalisation.npz", world, training=False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.baselines.simulation import acting_task
@@ -26,6 +26,7 @@ __all__ = [
     "baseline_problem",
     "compiled_network",
     "load_tuned",
+    "references",
     "save_tuned",
     "task_arguments",
     "tune_all",
@@ -40,13 +41,22 @@ def compiled_network(config: NetworkConfig) -> CompiledNetwork:
     return compile_network(resolve(config.name, **config.parameters))
 
 
-def task_arguments(env: EnvConfig, levels: NDArray[np.float64] | None = None) -> dict[str, Any]:
+def references(env: EnvConfig) -> tuple[str, ...]:
+    """The classical policies that an agent is compared with: the two, and the one that a residual action corrects."""
+    return tuple(dict.fromkeys((*REFERENCES, _corrected(env)))) if env.residual else REFERENCES
+
+
+def _corrected(env: EnvConfig) -> str:
+    return "echelon_base_stock" if env.action_mode == "echelon" else "base_stock"
+
+
+def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = None) -> dict[str, Any]:
     """Keyword arguments of :class:`envs.inventory.InventoryTask` for a configuration.
 
     Parameters
     ----------
-    levels
-        The tuned base-stock levels that a residual action corrects.
+    tuned
+        Tuned classical policies by name, with the one that a residual action corrects among them.
     """
     arguments: dict[str, Any] = {
         "action_mode": env.action_mode,
@@ -57,9 +67,10 @@ def task_arguments(env: EnvConfig, levels: NDArray[np.float64] | None = None) ->
         "forecast": env.forecast,
     }
     if env.residual:
-        if levels is None:
-            raise RunError("a residual action needs tuned base-stock levels")
-        arguments |= {"levels": levels.tolist(), "residual_scale": env.residual_scale}
+        name = _corrected(env)
+        if tuned is None or name not in tuned:
+            raise RunError(f"a residual action corrects the policy '{name}', which is not among the tuned ones")
+        arguments |= {"levels": tuned[name].parameters.tolist(), "residual_scale": env.residual_scale}
     return arguments
 
 

@@ -22,7 +22,7 @@ from envs.inventory import InventoryTask
 from envs.sb3 import TwinVecEnv
 from experiments.cli import run_command, say
 from experiments.config import TrainConfig
-from experiments.problems import compiled_network, load_tuned, save_tuned, task_arguments, tune_all
+from experiments.problems import compiled_network, load_tuned, references, save_tuned, task_arguments, tune_all
 from experiments.runs import RunFolder, versions
 from twin.compile import CompiledNetwork
 from twin.errors import ConfigError, RunError
@@ -79,7 +79,7 @@ def train(config: TrainConfig) -> TrainResult:
             stored = folder.config()
             steps = stored.training.steps + config.extend
             extended = stored.model_copy(update={"training": stored.training.model_copy(update={"steps": steps})})
-            return _run(extended, folder, resumed=True)
+            return _run(extended, folder, resumed=True, extended=config.extend > 0)
     if config.extend:
         raise ConfigError("extend: adds steps to a run that resume= names; for a new run use training.steps=")
     compiled_network(config.network)  # a network that does not exist leaves no folder behind
@@ -89,7 +89,7 @@ def train(config: TrainConfig) -> TrainResult:
         return _run(config, folder, resumed=False)
 
 
-def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResult:
+def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool, extended: bool = False) -> TrainResult:
     training = config.training
     compiled = compiled_network(config.network)
     info = folder.info()
@@ -97,8 +97,9 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
         raise RunError(f"{folder.path}: the network '{config.network.name}' has changed since the run started")
     # A run that was killed before its first checkpoint starts over, in the same folder.
     resumed = resumed and checkpoint.exists(folder.path / "checkpoint")
-    if resumed and info.get("status") == "finished" and info.get("timesteps", 0) >= training.steps:
-        raise RunError(f"{folder.path} has finished its {training.steps:,} steps; add some with extend=<steps>")
+    if resumed and info.get("status") == "finished" and not extended:
+        why = f"its {training.steps:,} steps" if info.get("ended_by") != "patience" else "because nothing got better"
+        raise RunError(f"{folder.path} has finished {why}; add steps with extend=<steps>")
     seeds = {
         "training": world_seed(Purpose.TRAINING, training.seed),
         "tuning": world_seed(Purpose.TUNING, config.tuning.seed),
@@ -116,7 +117,7 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
         network_hash=compiled.content_hash(),
     )
     try:
-        return _learn(config, folder, compiled, resumed=resumed)
+        return _learn(config, folder, compiled, resumed=resumed, extended=extended)
     except KeyboardInterrupt:
         folder.update(status="interrupted")
         raise
@@ -125,7 +126,9 @@ def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool) -> TrainResul
         raise
 
 
-def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *, resumed: bool) -> TrainResult:
+def _learn(
+    config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *, resumed: bool, extended: bool
+) -> TrainResult:
     training, info = config.training, folder.info()
     seeds, earlier = info["seeds"], info.get("durations_s", {}) if resumed else {}
     checkpoint_folder = folder.path / "checkpoint"
@@ -135,11 +138,11 @@ def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *,
     if tuned_file.is_file():
         tuned = load_tuned(tuned_file, compiled)
     else:
-        tuned = tune_all(compiled, config.tuning, env=config.env)
+        tuned = tune_all(compiled, config.tuning, references(config.env), env=config.env)
         save_tuned(tuned_file, tuned, compiled)
     tuning_seconds = time.perf_counter() - started
 
-    task = InventoryTask(compiled, **task_arguments(config.env, tuned["base_stock"].parameters))
+    task = InventoryTask(compiled, **task_arguments(config.env, tuned))
     world = TwinVecEnv(
         task, training.replicas, seed=seeds["training"], stagger=training.stagger, accrual=training.accrual
     )
@@ -165,11 +168,29 @@ def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *,
             ],
         )
     )
-    stopper = Stopper(checkpoint_folder, every=training.checkpoint_every, extra=validation.state)
+
+    def durations() -> dict[str, float]:
+        total = time.perf_counter() - started
+        parts = {
+            "total": total,
+            "tuning": tuning_seconds,
+            "twin": world.twin_seconds,
+            "learning": total - tuning_seconds,
+        }
+        return {name: round(earlier.get(name, 0.0) + seconds, 2) for name, seconds in parts.items()}
+
+    def state() -> dict[str, Any]:
+        # The time spent is kept with every checkpoint: what was killed counts too.
+        return {**validation.state(), "durations_s": durations()}
+
+    stopper = Stopper(checkpoint_folder, every=training.checkpoint_every, extra=state)
     if extra is not None:
         validation.set_state(extra)
+        earlier = max(earlier, extra.get("durations_s", {}), key=lambda known: known.get("total", 0.0))
+        if extended:
+            validation.since_best = 0
     else:
-        checkpoint.save(checkpoint_folder, model, validation.state())  # from now on there is something to resume from
+        checkpoint.save(checkpoint_folder, model, state())  # from now on there is something to resume from
     previous = _install(stopper)
     try:
         model.learn(
@@ -191,17 +212,12 @@ def _learn(config: TrainConfig, folder: RunFolder, compiled: CompiledNetwork, *,
         if not (folder.path / "best").is_dir():
             save_model(folder.path / "best", model)
     model.logger.close()
-    total = time.perf_counter() - started
     folder.update(
         status=status,
+        ended_by="patience" if validation.exhausted and model.num_timesteps < training.steps else "steps",
         timesteps=model.num_timesteps,
         best_validation_cost=validation.best_cost if np.isfinite(validation.best_cost) else None,
-        durations_s={
-            "total": round(earlier.get("total", 0.0) + total, 2),
-            "tuning": round(earlier.get("tuning", 0.0) + tuning_seconds, 2),
-            "twin": round(earlier.get("twin", 0.0) + world.twin_seconds, 2),
-            "learning": round(earlier.get("learning", 0.0) + total - tuning_seconds, 2),
-        },
+        durations_s=durations(),
     )
     return TrainResult(folder.path, status, validation.best_cost, model.num_timesteps)
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Memory, Needs, OrderingPolicy, ParameterSpace
 from agents.baselines.reading import Reading
-from agents.baselines.structure import Structure
+from envs.structure import Structure
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.topology import RECEIVE_DEMAND_ORDER

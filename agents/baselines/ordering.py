@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from agents.baselines.observed import Columns
 from agents.baselines.reading import Reading
 from envs.actions import OrderSequence
+from envs.echelon import EchelonRule
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
 
-__all__ = ["Memory", "Needs", "OrderingPolicy", "ParameterSpace"]
+__all__ = ["Memory", "Needs", "OrderingPolicy", "ParameterSpace", "echelon_needs"]
 
 FloatArray = NDArray[np.float64]
 
@@ -105,6 +106,11 @@ class Needs:
         return None
 
 
+def echelon_needs(compiled: CompiledNetwork) -> Needs:
+    """What the echelon base-stock rule reads: also what it takes to say an order as a safety amount."""
+    return Needs(("position", "periods_left"), window=EchelonRule(compiled).window)
+
+
 class OrderingPolicy(ABC):
     """A rule from what is read, its parameters and a memory to orders.
 
@@ -140,6 +146,7 @@ class OrderingPolicy(ABC):
         self.parameters = given
         self.sequence = OrderSequence.of(task.compiled)
         self.columns = Columns(task)
+        self._echelon = EchelonRule(task.compiled) if task.codec.mode == "echelon" else None
 
     # -- what a rule says of itself -----------------------------------------------------------------------------------
 
@@ -156,7 +163,10 @@ class OrderingPolicy(ABC):
     @classmethod
     def fits(cls, task: Task) -> str | None:
         """Why the rule cannot act in a task, or None where it can."""
-        return cls.unfit(task.compiled) or cls.needs(task.compiled).missing(task)
+        reason = cls.unfit(task.compiled) or cls.needs(task.compiled).missing(task)
+        if reason is None and task.codec.mode == "echelon":
+            reason = echelon_needs(task.compiled).missing(task)
+        return reason
 
     @classmethod
     @abstractmethod
@@ -189,6 +199,12 @@ class OrderingPolicy(ABC):
         """Levels (A, B) to order up to that lead to ``orders`` (A, B)."""
         return self.sequence.levels_for(orders, reading.position)
 
+    def safety(self, parameters: FloatArray, reading: Reading, orders: FloatArray) -> FloatArray:
+        """Safety amounts (A, B) that lead to ``orders`` (A, B) in the echelon action mode."""
+        rule = EchelonRule(self.compiled) if self._echelon is None else self._echelon
+        covered, _ = rule.covered(reading.expected(rule.window), reading.periods_left)
+        return rule.safety_for(orders, reading.position, covered)
+
     # -- the protocol of decision makers ------------------------------------------------------------------------------
 
     def predict(
@@ -208,7 +224,10 @@ class OrderingPolicy(ABC):
         memory = state if fresh is None else _restarted(state, fresh, episode_start)
         orders, memory = self.orders(self.parameters, reading, memory)
         codec = self.task.codec
-        targets = self.levels(self.parameters, reading, orders) if codec.up_to else orders
+        if self._echelon is not None:
+            targets = self.safety(self.parameters, reading, orders)
+        else:
+            targets = self.levels(self.parameters, reading, orders) if codec.up_to else orders
         actions = codec.encode(targets)
         return (actions[0] if observation.ndim == 1 else actions), (state if fresh is None else memory)
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.echelon import expected_ahead
 from envs.inventory_features import slots_ahead
 from twin.engine import Twin
 from twin.errors import ActionError
@@ -142,14 +143,7 @@ class TwinReading(Reading):
         return self._arrivals[:, receipt(ahead) - 1] if ahead <= self._arrivals.shape[1] else self._nothing
 
     def expected(self, window: int) -> FloatArray:
-        twin, compiled = self.twin, self.twin.compiled
-        first = twin.state.period.astype(np.int64) + twin.tape.demand_offset
-        together = len(first) > 0 and bool((first == first[0]).all())
-        periods = (first[:1] if together else first) + np.arange(window)[:, None]
-        out = np.empty((compiled.n_demands, window, self.replicas))
-        for d in range(compiled.n_demands):
-            out[d] = compiled.expected_demand(d, periods)
-        return out
+        return expected_ahead(self.twin.compiled, self.twin.state.period.astype(np.int64), window)
 
     def _array(self, name: str) -> FloatArray:
         return np.asarray(getattr(self.twin.state.arrays, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,149 +9,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
-from agents.baselines.structure import Structure
-from envs.actions import Codec
-from envs.features import Field
-from twin.compile import CompiledNetwork
-
-__all__ = ["ArcPolicy", "ArcStructure", "arc_structure", "clock_scale"]
-
-#: Fields of a stock point and of an arc, in the order in which the network sees them.
-_OF_DESTINATION = ("on_hand", "backlog", "demand", "expected")
-_OF_ARC = ("position", "in_transit", "in_mail", "owed")
-_OF_ALL = ("season_sin", "season_cos")
-
-
-@dataclass(frozen=True)
-class ArcStructure:
-    """Which numbers of an observation belong to which arc, and which arcs are neighbours; plain data.
-
-    Attributes
-    ----------
-    columns
-        (A, F) columns of the observation that an arc sees of its own; -1 where it has no such field.
-    shared
-        Columns that every arc sees.
-    traits
-        (A, S) what tells arcs apart, each with mean 0 and variance 1 over the arcs.
-    neighbours
-        Kind of neighbour -> list of (arc, neighbour).
-    gain
-        (A,) action that moves a level or a quantity by one period's demand.
-    clock
-        Column of the periods left, and the horizon, where that is finite.
-    covers
-        (A,) periods from an order on an arc to the last demand it can serve: where fewer are left, it comes too late.
-    """
-
-    columns: list[list[int]]
-    shared: list[int]
-    traits: list[list[float]]
-    neighbours: dict[str, list[tuple[int, int]]]
-    gain: list[float]
-    clock: tuple[int, int] | None
-    covers: list[int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a saved model."""
-        return asdict(self)
-
-
-def arc_structure(compiled: CompiledNetwork, fields: tuple[Field, ...], codec: Codec) -> ArcStructure:
-    """The structure of a task: its network, the fields it shows, the scale of its actions."""
-    place = {field.name: k for k, field in enumerate(fields)}
-    top = compiled.topology
-    streams_at: dict[int, list[str]] = {}
-    for d, i in enumerate(top.demand_stock):
-        streams_at.setdefault(int(i), []).append(compiled.demand_names[d])
-    streams = [streams_at.get(int(i), []) for i in top.arc_destination]
-    rows = [_own_columns(compiled, place, a, streams[a]) for a in range(compiled.n_arcs)]
-    names = sorted({name for row in rows for name in row})
-    shared = [place[name] for name in _OF_ALL if name in place]
-    shared += [k for name, k in place.items() if name.startswith("availability[")]
-    if compiled.n_demands == 1:  # whatever an arc moves, it moves it for this stream
-        shared += [k for name, k in place.items() if name.startswith(("expected[", "demand["))]
-    rate, deviation = compiled.demand_rate[top.arc_destination], np.sqrt(compiled.demand_variance[top.arc_destination])
-    reach = np.maximum(codec.high - codec.center, 1e-9)
-    return ArcStructure(
-        [[row.get(name, -1) for name in names] for row in rows],
-        shared,
-        _traits(compiled).tolist(),
-        {kind: pairs for kind, pairs in _neighbours(compiled).items() if pairs},
-        (np.maximum(np.maximum(rate, deviation), 1e-9) / reach).tolist(),
-        (k, round(fields[k].high)) if (k := place.get("periods_left", -1)) >= 0 else None,
-        Structure.of(compiled).covers.min(axis=1).tolist(),
-    )
-
-
-def clock_scale(horizon: int) -> tuple[float, float]:
-    """Mean and deviation that the periods left are normalised with, so that the policy can tell them apart again."""
-    return horizon / 2, max(horizon / 16, 1.0)
-
-
-def _own_columns(compiled: CompiledNetwork, place: dict[str, int], a: int, streams: list[str]) -> dict[str, int]:
-    """What arc ``a`` sees: kind of field -> column. Several streams at a stock point are numbered."""
-    stock, arc = compiled.stock_names[compiled.topology.arc_destination[a]], compiled.arc_names[a]
-    row = {kind: place[name] for kind in _OF_ARC if (name := f"{kind}[{arc}]") in place}
-    for kind in _OF_DESTINATION:
-        entities = [stock] if kind == "on_hand" else streams
-        for n, entity in enumerate(entities):
-            for name, k in place.items():
-                if name == f"{kind}[{entity}]" or name.startswith(f"{kind}[{entity}:"):
-                    row[f"{kind}:{n}:{name.removeprefix(f'{kind}[{entity}')}"] = k
-    for kind in ("arriving", "life"):
-        for name, k in place.items():
-            if name.startswith(f"{kind}[{stock}:"):
-                row[f"{kind}:{name.removeprefix(f'{kind}[{stock}')}"] = k
-    return row
-
-
-def _traits(compiled: CompiledNetwork) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(A, S) standardised: lead time, demand rate and its spread, terms of the arc, rank among parallel arcs."""
-    top = compiled.topology
-    rank = np.zeros(compiled.n_arcs)
-    for i in range(compiled.n_stocks):
-        group = top.group_arc[top.group_ptr[i] : top.group_ptr[i + 1]]
-        rank[group] = np.arange(len(group))
-    rate = compiled.demand_rate[top.arc_destination]
-    raw = np.stack(
-        [
-            np.log1p(compiled.lead_mean),
-            compiled.lead_variance,
-            np.log(np.maximum(rate, 1e-6)),
-            np.sqrt(compiled.demand_variance[top.arc_destination]) / np.maximum(rate, 1e-6),
-            top.stock_holding[top.arc_destination],
-            (np.diff(top.in_ptr) > 0).astype(np.float64),
-            np.isin(top.arc_destination, top.demand_stock).astype(np.float64),
-            compiled.unit_value[top.arc_destination],
-            rank,
-        ],
-        axis=1,
-    )
-    spread = raw.std(axis=0)
-    return np.asarray((raw - raw.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0))
-
-
-def _neighbours(compiled: CompiledNetwork) -> dict[str, list[tuple[int, int]]]:
-    """Downstream: arcs that draw on what an arc brings. Upstream: arcs that bring what it draws on. And beside it."""
-    top = compiled.topology
-    destination = top.arc_destination.tolist()
-    inputs = [top.in_stock[top.in_ptr[a] : top.in_ptr[a + 1]].tolist() for a in range(compiled.n_arcs)]
-    into: dict[int, list[int]] = {}
-    out_of: dict[int, list[int]] = {}
-    for a in range(compiled.n_arcs):
-        into.setdefault(destination[a], []).append(a)
-        for i in inputs[a]:
-            out_of.setdefault(i, []).append(a)
-    arcs = range(compiled.n_arcs)
-    return {
-        "downstream": [(a, b) for a in arcs for b in out_of.get(destination[a], [])],
-        "upstream": [(a, b) for a in arcs for i in inputs[a] for b in into.get(i, [])],
-        "parallel": [(a, b) for a in arcs for b in into[destination[a]] if b != a],
-        "same_source": [(a, b) for a in arcs for i in inputs[a] for b in out_of[i] if b != a],
-    }
+__all__ = ["ArcPolicy"]
 
 
 class ArcPolicy(BasePolicy):
@@ -166,7 +26,7 @@ class ArcPolicy(BasePolicy):
     Parameters
     ----------
     structure
-        See :class:`ArcStructure`, as plain data.
+        See :class:`agents.learners.arc_structure.ArcStructure`, as plain data.
     net_arch
         Widths of the hidden layers.
     activation_fn
@@ -179,6 +39,7 @@ class ArcPolicy(BasePolicy):
     traits: Tensor
     gain: Tensor
     covers: Tensor
+    clock_scale: Tensor
 
     def __init__(
         self,
@@ -219,7 +80,12 @@ class ArcPolicy(BasePolicy):
         self.clock = structure["clock"]
         ticks = self.clock[1] + 2 if self.clock else 0
         self.register_buffer("covers", torch.tensor(structure["covers"], dtype=torch.int64), persistent=False)
-        self.first = nn.Linear(columns.shape[1] + self.traits.shape[1], self.net_arch[0])
+        # What an arc sees at once: all columns in order need no gathering.
+        self.gathers = arcs > 1 or self.padded or columns[0].tolist() != list(range(width))
+        self.first = nn.Linear(columns.shape[1], self.net_arch[0])
+        self.of_traits = nn.Linear(self.traits.shape[1], self.net_arch[0], bias=False) if arcs > 1 else None
+        # Mean and deviation of the periods left as the policy gets them; part of the saved model.
+        self.register_buffer("clock_scale", torch.tensor([0.0, 1.0]))
         self.by_clock = nn.Embedding(ticks, self.net_arch[0]) if ticks else None
         layers: list[nn.Module] = []
         inputs = self.net_arch[0] * (1 + len(self.kinds) + self.whole)
@@ -236,17 +102,29 @@ class ArcPolicy(BasePolicy):
         self.rest = nn.Sequential(*layers, last)
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
+    def read_clock(self, normalise: VecNormalize | None) -> None:
+        """Agree with a normalisation on how the periods left are shown, so that every count can be told from the next.
+
+        Their statistics are set such that none of them is clipped.
+        """
+        if self.clock is None or normalise is None or not normalise.norm_obs:
+            return
+        column, horizon = self.clock
+        mean = horizon / 2
+        deviation = max(horizon / 16, 1.01 * mean / normalise.clip_obs, 1.0)
+        statistics: Any = normalise.obs_rms
+        statistics.mean[column], statistics.var[column] = mean, deviation**2 - normalise.epsilon
+        self.clock_scale.copy_(torch.tensor([mean, deviation]))
+
     def forward(self, obs: Tensor, deterministic: bool = True) -> Tensor:
         """Actions (B, A) for normalised observations (B, n)."""
         if self.padded:
             obs = torch.nn.functional.pad(obs, (0, 1))
-        seen = obs[:, self.columns]
-        if self.traits.shape[1]:
-            seen = torch.cat([seen, self.traits.expand(len(obs), -1, -1)], dim=2)
-        inner: Tensor = self.first(seen)
+        inner: Tensor = self.first(obs[:, self.columns] if self.gathers else obs[:, None])
+        if self.of_traits is not None:
+            inner = inner + self.of_traits(self.traits)
         if self.by_clock is not None:
-            mean, deviation = clock_scale(self.clock[1])
-            left = (obs[:, self.clock[0]].detach() * deviation + mean).round().long()
+            left = (obs[:, self.clock[0]].detach() * self.clock_scale[1] + self.clock_scale[0]).round().long()
             # The last order worth placing on an arc lies its cover before the end, and what it sees in that period
             # must be told sharply from the next: a number for every count of periods to spare, the same for all arcs.
             spare = (left[:, None] - self.covers + 1).clamp(0, self.clock[1] + 1)

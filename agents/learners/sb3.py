@@ -81,10 +81,11 @@ def build(
     policy: dict[str, Any] = {"net_arch": list(net_arch), "activation_fn": ACTIVATIONS[activation]}
     if log_std_init is not None and algorithm(name).on_policy:
         policy["log_std_init"] = log_std_init
-    arguments = dict(parameters)
-    if "learning_rate" in arguments:
-        arguments["learning_rate"] = LearningRate(float(arguments["learning_rate"]), schedule)
-    model: BaseAlgorithm = load_class(algorithm(name).path)(
+    made, arguments = load_class(algorithm(name).path), dict(parameters)
+    usual = inspect.signature(made.__init__).parameters["learning_rate"].default
+    rate = arguments.get("learning_rate", usual.initial if isinstance(usual, LearningRate) else usual)
+    arguments["learning_rate"] = LearningRate(rate, schedule)
+    model: BaseAlgorithm = made(
         "MlpPolicy", env, policy_kwargs=policy, seed=seed, device=device, verbose=0, **arguments
     )
     return model
@@ -102,7 +103,7 @@ def load(name: str, path: Path, env: VecEnv | None = None, *, device: str = "cpu
         raise RunError(f"no model {path}")
     try:
         model: BaseAlgorithm = load_class(algorithm(name).path).load(path, env=env, device=device)
-    except (ValueError, KeyError, AssertionError, OSError) as error:
+    except (ValueError, KeyError, AssertionError, RuntimeError, OSError) as error:
         raise RunError(f"{path} cannot be loaded as {name}: {error}") from error
     return model
 

@@ -32,13 +32,15 @@ class LearningRate:
     Raises
     ------
     ConfigError
-        For an unknown schedule.
+        For an unknown schedule, or a rate that is not a number above 0.
     """
 
     initial: float
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
+        if isinstance(self.initial, bool) or not isinstance(self.initial, int | float) or not self.initial > 0.0:
+            raise ConfigError(f"learning_rate must be a number above 0, received {self.initial!r}")
         if self.schedule not in SCHEDULES:
             raise ConfigError(
                 f"no schedule '{self.schedule}' (allowed: {', '.join(SCHEDULES)})"

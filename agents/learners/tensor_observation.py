@@ -15,6 +15,7 @@ from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions,
 from twin.compile import CompiledNetwork
 from twin.differentiable import DifferentiableTwin
 from twin.differentiable.state import TensorState
+from twin.differentiable.tensors import Constants, Index, rows
 from twin.tape import Tape
 
 __all__ = ["TensorObservation"]
@@ -56,8 +57,11 @@ class TensorObservation:
         Tensor, shape (fields, B)
             Clipped to the bounds of the fields.
         """
-        rows = [self._read(*part, state, position, periods_left) for part in self._parts]
-        return torch.maximum(torch.minimum(torch.cat(rows), self.high), self.low)
+        return torch.clamp(self.unclipped(state, position, periods_left), self.low, self.high)
+
+    def unclipped(self, state: TensorState, position: Tensor, periods_left: NDArray[np.float64]) -> Tensor:
+        """The same before it is clipped."""
+        return torch.cat([self._read(*part, state, position, periods_left) for part in self._parts])
 
     def _plan(self, reader: Reader) -> Any:
         """What reading takes that does not depend on the state."""
@@ -89,11 +93,15 @@ class TensorObservation:
         if isinstance(reader, Positions):
             return position
         if isinstance(reader, Arrivals):
-            out = torch.zeros(size, state.replicas, dtype=self.twin.dtype, device=self.twin.device)
-            for slot, (to, arcs) in enumerate(plan):
-                if len(to):
-                    out = out.index_add(0, to, state.pipeline[slot][arcs])
-            return out
+            slots, to = plan
+            empty = torch.zeros(0, state.replicas, dtype=self.twin.dtype, device=self.twin.device)
+            found = [rows(state.pipeline[slot], arcs) for slot, arcs in slots] or [empty]
+            landing = found[0] if len(found) == 1 else torch.cat(found)
+            if to is None:
+                return landing
+            return torch.zeros(size, state.replicas, dtype=landing.dtype, device=landing.device).index_add(
+                0, to, landing
+            )
         if isinstance(reader, Mail):
             return torch.stack(state.mail).sum(0)[plan]
         if isinstance(reader, Life):
@@ -116,22 +124,22 @@ class TensorObservation:
         return torch.as_tensor(out).to(self.twin.device, self.twin.dtype).expand(size, state.replicas)
 
 
-def _arrival_plan(reader: Arrivals, compiled: CompiledNetwork, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Per slot of the pipelines, which fields get what arrives there on which arcs."""
-    top, bands = compiled.topology, len(reader.edges)
+def _arrival_plan(
+    reader: Arrivals, compiled: CompiledNetwork, device: torch.device
+) -> tuple[list[tuple[int, Index]], Tensor | None]:
+    """Slots with the arcs that are read there, and the field of each; None where they come in order, one each."""
+    top, bands, constants = compiled.topology, len(reader.edges), Constants(device, torch.float32)
     field_of = {int(row): k for k, row in enumerate(reader.keep)}
-    slots = np.diff(top.pipe_ptr)
-    plan = []
-    for slot in range(int(slots.max(initial=0))):
+    lengths = np.diff(top.pipe_ptr)
+    slots, to = [], list[int]()
+    for slot in range(int(lengths.max(initial=0))):
         band = int(np.searchsorted(reader.edges, slot, side="right")) - 1
-        pairs = [
-            (field_of[int(top.arc_destination[a]) * bands + band], a)
-            for a in np.flatnonzero(slots > slot)
-            if int(top.arc_destination[a]) * bands + band in field_of
-        ]
-        columns = [torch.tensor([pair[k] for pair in pairs], dtype=torch.int64, device=device) for k in (0, 1)]
-        plan.append((columns[0], columns[1]))
-    return plan
+        row = {int(a): int(top.arc_destination[a]) * bands + band for a in np.flatnonzero(lengths > slot)}
+        arcs = [a for a, r in row.items() if r in field_of]
+        if arcs:
+            slots.append((slot, constants.rows(arcs, compiled.n_arcs)))
+            to += [field_of[row[a]] for a in arcs]
+    return slots, None if to == list(range(len(reader.keep))) else constants.index(to)
 
 
 def _life_plan(reader: Life, compiled: CompiledNetwork, device: torch.device) -> tuple[Tensor, Tensor]:

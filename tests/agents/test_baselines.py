@@ -13,10 +13,9 @@ from agents.baselines.base_stock import BaseStock
 from agents.baselines.constant import Constant
 from agents.baselines.echelon_base_stock import EchelonBaseStock
 from agents.baselines.newsvendor import newsvendor_levels, serial_bounds
-from agents.baselines.ordering import OrderingPolicy
+from agents.baselines.ordering import OrderingPolicy, echelon_needs
 from agents.baselines.reading import TwinReading
 from agents.baselines.simulation import acting_task, simulated_cost
-from agents.baselines.structure import Structure
 from agents.evaluation import measure
 from agents.exact import exact_cost, exact_problem
 from agents.oracles import lost_sales
@@ -27,6 +26,7 @@ from agents.registry import ALGORITHMS, BASELINES, algorithm, baseline, baseline
 from envs.actions import ACTION_MODES, OrderSequence
 from envs.core import Batch
 from envs.inventory import InventoryTask
+from envs.structure import Structure
 from tests.strategies import networks
 from twin import library
 from twin.compile import CompiledNetwork, compile_network
@@ -52,7 +52,12 @@ every_fit = pytest.mark.parametrize(("name", "network"), FITTING)
 def shown(name: str, network: str | CompiledNetwork, **arguments: Any) -> InventoryTask:
     """A task that shows what a policy needs, in another action mode than its own, say."""
     compiled = COMPILED[network] if isinstance(network, str) else network
-    return InventoryTask(compiled, **load_class(baseline(name).path).needs(compiled).task_arguments(), **arguments)
+    needed = load_class(baseline(name).path).needs(compiled).task_arguments()
+    if arguments.get("action_mode") == "echelon":  # orders are then said as safety amounts, on the demand covered
+        more = echelon_needs(compiled).task_arguments()
+        needed["observe"] = [*needed["observe"], *more["observe"]]
+        needed["forecast"] = max(needed["forecast"], more["forecast"])
+    return InventoryTask(compiled, **needed, **arguments)
 
 
 def build(name: str, task: InventoryTask, scale: float = 1.0) -> OrderingPolicy:
@@ -129,8 +134,9 @@ def test_an_observation_is_read_as_the_twin(name: str, network: str, finite: boo
 
 @every_fit
 def test_the_orders_do_not_depend_on_the_action_mode(name: str, network: str) -> None:
-    """Levels in base_stock mode and quantities lead to the orders that the rule wants, where both boxes hold them."""
-    levels, quantities = (shown(name, network, action_mode=mode) for mode in ("base_stock", "quantity"))
+    """Levels, quantities and safety amounts lead to the orders that the rule wants, where the boxes hold them."""
+    modes = ("base_stock", "quantity", "echelon")
+    levels, quantities, echelons = (shown(name, network, action_mode=mode) for mode in modes)
     batch, observation = states(levels)
     up_to, amount = build(name, levels), build(name, quantities)
     reading = TwinReading(batch.twin)
@@ -138,11 +144,19 @@ def test_the_orders_do_not_depend_on_the_action_mode(name: str, network: str) ->
     wanted = np.minimum(wanted, levels.compiled.topology.arc_order_limit[:, None])
     by_level = levels.decode(up_to.predict(observation)[0], batch.twin, batch.position)
     by_amount = quantities.decode(amount.predict(observation)[0], batch.twin, batch.position)
+    above = build(name, echelons)
+    more = echelons.observe(batch.twin, batch.position, np.full(5, 1.0))
+    by_safety = echelons.decode(above.predict(more)[0], batch.twin, batch.position)
     asked = up_to.levels(up_to.parameters, reading, wanted)
     codec = levels.codec
     inside = ((asked >= codec.low[:, None]) & (asked <= codec.high[:, None])).all(axis=0)
     tolerance = 2e-6 * float(max(codec.high.max(), np.abs(batch.position).max()))
     np.testing.assert_allclose(by_level[:, inside], wanted[:, inside], rtol=1e-5, atol=tolerance)
+    asked = above.safety(above.parameters, reading, wanted)
+    codec = echelons.codec
+    inside = ((asked >= codec.low[:, None]) & (asked <= codec.high[:, None])).all(axis=0)
+    slack = tolerance + 2e-6 * float(max(codec.high.max(), np.abs(codec.low).max()))
+    np.testing.assert_allclose(by_safety[:, inside], wanted[:, inside], rtol=1e-5, atol=slack)
     clipped = np.minimum(wanted, quantities.codec.high[:, None])
     limit = levels.compiled.topology.arc_order_limit[:, None]
     np.testing.assert_allclose(np.minimum(by_amount, limit), clipped, rtol=1e-5, atol=tolerance)

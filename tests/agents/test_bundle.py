@@ -705,7 +705,14 @@ def test_an_order_that_is_cut_can_still_be_placed() -> None:
     assert place_orders(limited, rules, names)[0].tolist() == limited.tolist()
 
 
-@pytest.mark.parametrize("mode", ACTION_MODES)
+def test_orders_that_follow_a_forecast_are_not_exported(tmp_path: Path) -> None:
+    """Safety amounts need the demand expected ahead, which a bundle does not read: refused with the mode that works."""
+    with pytest.raises(BundleError, match=r"action mode 'echelon'.*train with action_mode base_stock"):
+        write(tmp_path / "b", InventoryTask("three_stage_serial", action_mode="echelon"))
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("mode", [mode for mode in ACTION_MODES if mode != "echelon"])
 @pytest.mark.parametrize(
     "rules",
     [

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
-from agents.learners.normalise import wrap
-from agents.learners.sb3 import build
 from envs.inventory import InventoryTask
-from envs.sb3 import TwinVecEnv
-from experiments.cli import compose
-from experiments.config import TrainConfig, parse
-from experiments.problems import task_arguments
 from twin import library
 from twin.engine import Twin
 
@@ -70,36 +62,6 @@ def test_single_environment(benchmark, network):
 
     benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     benchmark.extra_info["environment_steps_per_second"] = round(500 / benchmark.stats["median"])
-
-
-@pytest.mark.parametrize("experiment", ["five_site_ppo", "essential_medicines_ppo"])
-def test_share_of_the_twin_in_ppo(benchmark, experiment):
-    """Share of PPO's wall time that the twin takes, with the experiment's own configuration."""
-    config = parse(TrainConfig, compose("train", [f"experiment={experiment}"]))
-    torch.set_num_threads(config.training.threads)
-    compiled = Twin(library.load(config.network.name)).compiled
-    levels = compiled.demand_rate[compiled.topology.arc_destination] * (compiled.lead_mean + 1.0)
-    task = InventoryTask(compiled, **task_arguments(config.env, levels))
-    world = TwinVecEnv(task, config.training.replicas, stagger=True, accrual=config.training.accrual)
-    normalise = wrap(world, gamma=0.99, **config.agent.normalise.model_dump())
-    model = build(
-        "ppo",
-        normalise,
-        parameters=config.agent.parameters,
-        net_arch=list(config.agent.net_arch),
-        activation=config.agent.activation,
-        log_std_init=config.agent.log_std_init,
-        seed=0,
-        device="cpu",
-    )
-    rollout = int(config.agent.parameters["n_steps"]) * config.training.replicas
-    model.learn(rollout)
-    world.twin_seconds = 0.0
-    started = time.perf_counter()
-    benchmark.pedantic(lambda: model.learn(4 * rollout), rounds=1)
-    total = time.perf_counter() - started
-    benchmark.extra_info["share_of_the_twin"] = round(world.twin_seconds / total, 3)
-    benchmark.extra_info["frames_per_second"] = round(4 * rollout / total)
 
 
 def test_start_to_first_advice(benchmark, tmp_path):

@@ -75,6 +75,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "dual_sourcing": EnvConfig(
             observe=["on_hand", "position", "arriving", "backlog", "periods_left"], arrivals="slots"
         ),
+        "three_stage": EnvConfig(
+            action_mode="echelon",
+            residual=True,
+            observe=["on_hand", "position", "in_transit", "arriving", "backlog", "demand", "expected", "periods_left"],
+            arrivals="slots",
+            forecast=12,
+            horizon=30,
+            finite=True,
+        ),
         "serial": EnvConfig(
             observe=["on_hand", "position", "arriving", "owed", "backlog", "periods_left"], arrivals="slots"
         ),
@@ -145,6 +154,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
             accrual=True,
             evaluate_every=200_000,
             checkpoint_every=200_000,
+            validation=ValidationConfig(paths=256),
+        ),
+        "wide": TrainingConfig(
+            steps=3_000_000,
+            replicas=256,
+            evaluate_every=300_000,
+            checkpoint_every=1_000_000,
             validation=ValidationConfig(paths=256),
         ),
         "pathwise": TrainingConfig(
@@ -278,7 +294,8 @@ def test_a_discrete_algorithm_does_not_take_a_box_and_the_other_way_round() -> N
 
 def test_a_residual_needs_levels() -> None:
     """env.residual with order quantities is refused with the modes that work."""
-    assert "base_stock or discrete" in problems("env.residual=true", "env.action_mode=quantity")
+    assert "base_stock, discrete or echelon" in problems("env.residual=true", "env.action_mode=quantity")
+    assert composed("env.residual=true", "env.action_mode=echelon").env.residual
 
 
 def test_all_problems_of_one_kind_come_at_once() -> None:

@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 import yaml
 
+from agents.evaluation import measure
 from agents.learners import checkpoint
 from experiments import train as train_module
 from experiments.cli import compose
-from experiments.config import NetworkConfig, TrainConfig, parse
+from experiments.config import EvaluateConfig, NetworkConfig, TrainConfig, parse
+from experiments.evaluate import evaluate
 from experiments.loading import load_run
+from experiments.problems import baseline_problem
 from experiments.runs import RunFolder
 from experiments.train import TrainResult, main, train
 from tests.experiments.conftest import FAST
@@ -118,6 +121,37 @@ def test_every_experiment_trains(name: str, tmp_path: Path, fast: Callable[..., 
     run = load_run(result.folder)
     observation = run.task.observation_space.sample()
     assert run.task.action_space.contains(np.asarray(run.policy.predict(observation)[0]))
+
+
+def test_a_residual_corrects_the_policy_it_names(tmp_path: Path, fast: Callable[..., TrainConfig]) -> None:
+    """In the echelon mode the tuned safety amounts are the centre, in the run and when it is loaded, and in the table.
+
+    The zero action then costs exactly what the tuned policy does.
+    """
+    result = train(fast(tmp_path, "network=three_stage_serial", "env=three_stage", "training.steps=1024"))
+    stored = json.loads((result.folder / "baselines.json").read_text())
+    assert list(stored) == ["constant", "base_stock", "echelon_base_stock"]
+    run = load_run(result.folder)
+    tuned = run.tuned["echelon_base_stock"]
+    assert run.task.codec.mode == "echelon"
+    assert run.task.codec.center.tolist() == list(stored["echelon_base_stock"]["parameters"].values())
+    policy, task = baseline_problem(run.compiled, run.config.env, tuned)
+    rng = {"seed": 5, "paths": 4, "periods": 30, "warm_up": 0}
+    np.testing.assert_allclose(measure(Zero(3), run.task, **rng).cost, measure(policy, task, **rng).cost, rtol=1e-6)
+    data = ["evaluation=smoke", "tuning=smoke", f"run={result.folder}", f"output={tmp_path / 'table'}"]
+    table = evaluate(parse(EvaluateConfig, compose("evaluate", data)))
+    assert [row.policy for row in table.rows] == ["ppo", *stored]
+    assert list(table.rows[0].differences) == list(stored)
+
+
+class Zero:
+    """The zero action for a number of arcs."""
+
+    def __init__(self, arcs: int) -> None:
+        self.arcs = arcs
+
+    def predict(self, observation: np.ndarray[Any, Any], state: Any = None, *_: Any, **__: Any) -> tuple[Any, Any]:
+        return np.zeros((len(observation), self.arcs), dtype=np.float32), state
 
 
 def test_a_finished_folder_is_complete(finished: TrainResult) -> None:
@@ -229,6 +263,23 @@ def test_resuming_a_finished_run_is_refused_and_changes_nothing(
     assert after[: len(before)] == before
     assert after == sorted(set(after))
     assert after[-1] == 1536
+
+
+def test_a_run_without_progress_stops_and_can_be_extended(tmp_path: Path, fast: Callable[..., TrainConfig]) -> None:
+    """With patience, evaluations that bring nothing better end a run early; only extend= takes it further, and then
+    patience begins anew.
+    """
+    still = ["agent=pathwise", "agent.parameters.learning_rate=1e-12", "agent.parameters.n_steps=20"]
+    paced = ["training.replicas=4", "training.steps=8000", "training.evaluate_every=80", "training.patience=2"]
+    folder = train(fast(tmp_path, "network=lost_sales_zipkin2008", *still, *paced)).folder
+    info = RunFolder(folder).info()
+    assert (info["status"], info["ended_by"]) == ("finished", "patience")
+    assert info["timesteps"] <= 400
+    with pytest.raises(RunError, match="because nothing got better"):
+        resume(folder)
+    assert RunFolder(folder).info()["timesteps"] == info["timesteps"]
+    assert resume(folder, extend=80).timesteps >= info["timesteps"] + 160
+    assert RunFolder(folder).info()["durations_s"]["total"] > info["durations_s"]["total"]
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:

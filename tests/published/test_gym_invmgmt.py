@@ -15,6 +15,7 @@ from agents.baselines.reading import TwinReading
 from agents.baselines.rolling_program import RollingProgram
 from agents.baselines.stochastic_program import StochasticProgram
 from agents.oracles.hindsight_lp import hindsight_plan
+from agents.published_paths import poisson_paths
 from envs.inventory import InventoryTask
 from twin import library
 from twin.engine import Twin
@@ -43,6 +44,14 @@ def ten_paths(demand: str) -> Draws:
     generators = [np.random.default_rng(seed) for seed in SEEDS]
     units = [[stats.poisson.rvs(m, random_state=rng) for m in mean] for rng in generators]
     return Draws(np.array(units, float).T[:, None, :], np.zeros((30, 3, 10), np.int32), np.ones((30, 1, 10)))
+
+
+@every_demand
+def test_the_published_paths_are_those_of_the_network(demand: str) -> None:
+    """Drawn from the library network's means, whose factors are rounded, the ten paths are the same numbers."""
+    compiled = InventoryTask("three_stage_serial", parameters={"demand": demand}).compiled
+    for mine, theirs in zip(poisson_paths(compiled, SEEDS, 30), ten_paths(demand), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def told(demand: str) -> InventoryTask:

@@ -6,12 +6,15 @@ A stock point that several arcs fill draws on them by their usual shares, as in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.compile import CompiledNetwork
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER
+
+if TYPE_CHECKING:
+    from twin.compile import CompiledNetwork
 
 __all__ = ["Structure"]
 

@@ -14,7 +14,7 @@ __all__ = ["ALGORITHMS", "BASELINES", "Algorithm", "Baseline", "algorithm", "bas
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A learning algorithm of Stable-Baselines3.
+    """A learning algorithm of Stable-Baselines3, or of this project with the same surface.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Algorithm:
     action_spaces
         Names of the gymnasium spaces it can act in.
     on_policy
-        True when it learns from fresh rollouts only (no replay buffer).
+        True when it explores with a stochastic policy on fresh rollouts, as PPO does.
     summary
         One line for people.
     """

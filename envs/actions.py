@@ -367,7 +367,7 @@ def make_codec(
     levels = np.asarray(levels, dtype=np.float64)
     if levels.shape != (compiled.n_arcs,) or not np.isfinite(levels).all():
         raise ActionError(
-            f"levels must be {compiled.n_arcs} finite numbers, one per arc; received shape {levels.shape}"
+            f"levels must be {compiled.n_arcs} finite numbers, one per arc; received {np.array2string(levels)}"
         )
     # A learned correction may go below 0: a level of 0 or less closes the arc.
     return _CODECS[mode](levels, levels - residual_scale * reach, levels + residual_scale * reach)

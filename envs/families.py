@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envs.inventory import InventoryEnv, InventoryVectorEnv
+from envs.inventory import InventoryEnv, InventoryVectorEnv, check_arguments
 from twin.errors import ActionError
 
 __all__ = [
@@ -52,6 +52,7 @@ def _problem(
                 f"this environment is of the network '{network}' and takes no '{key}' "
                 "(cogtwin/Inventory-v0 takes any network)"
             )
+    check_arguments(arguments, parameters)
     return {"network": network, "parameters": parameters, **settings, **arguments}
 
 
@@ -260,6 +261,7 @@ class BeerGameEnv(InventoryEnv):
 
     ## Action Space
     ``Box(-1, 1, (4,), float32)``, upstream first; see :class:`envs.inventory.InventoryEnv` for it and ``action_mode``.
+    The levels of ``echelon`` follow the true mean of demand, and so know that it doubles.
 
     ## Observation Space
     Of every stage stock on hand, inventory position, orders in the mail, what arrives at each receipt ahead and what

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from envs.inventory_features import inventory_observation
 from envs.vector import TwinVectorEnv
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
-from twin.errors import ActionError
+from twin.errors import ActionError, did_you_mean
 from twin.library import resolve
 from twin.network import Network
 
-__all__ = ["InventoryEnv", "InventoryTask", "InventoryVectorEnv"]
+__all__ = ["InventoryEnv", "InventoryTask", "InventoryVectorEnv", "check_arguments"]
 
 FloatArray = NDArray[np.float64]
 
@@ -43,8 +44,10 @@ class InventoryTask:
         arrivals: str = "bands",
         forecast: int = 1,
     ) -> None:
-        if horizon < 1:
-            raise ActionError(f"horizon must be at least 1 period, received {horizon}")
+        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+            raise ActionError(f"horizon must be a whole number of periods, at least 1, received {horizon!r}")
+        if not isinstance(finite, bool | np.bool_):
+            raise ActionError(f"finite must be true or false, received {finite!r}")
         if isinstance(network, CompiledNetwork):
             if parameters:
                 raise ActionError("parameters apply to a network of the library, not to a compiled network")
@@ -175,6 +178,7 @@ class InventoryEnv(TwinEnv):
         replica: int = 0,
         **arguments: Any,
     ) -> None:
+        check_arguments(arguments)
         super().__init__(InventoryTask(network, **arguments), render_mode=render_mode, replica=replica)
 
 
@@ -189,7 +193,30 @@ class InventoryVectorEnv(TwinVectorEnv):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
+        check_arguments(arguments)
         super().__init__(InventoryTask(network, **arguments), num_envs, render_mode=render_mode)
+
+
+def check_arguments(arguments: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Refuse what is no argument of an inventory environment.
+
+    Parameters
+    ----------
+    arguments
+        Their names.
+    others
+        Names that the environment has besides.
+
+    Raises
+    ------
+    ActionError
+        With the nearest name.
+    """
+    known = [*others, *inspect.signature(InventoryTask.__init__).parameters, "render_mode", "replica"]
+    known.remove("self")
+    for name in arguments:
+        if name not in known:
+            raise ActionError(f"no argument '{name}' (allowed: {', '.join(known)}){did_you_mean(name, known)}")
 
 
 def _level_array(compiled: CompiledNetwork, levels: Sequence[float] | Mapping[str, float] | None) -> FloatArray | None:

@@ -139,7 +139,7 @@ class OrderingPolicy(ABC):
         if given.shape != (len(space),) or not np.isfinite(given).all():
             raise ActionError(
                 f"the policy '{self.name}' needs {len(space)} finite numbers ({_shown(space.names)}); "
-                f"received shape {given.shape}"
+                f"received {np.array2string(given)}"
             )
         self.task = task
         self.compiled: CompiledNetwork = task.compiled

@@ -150,3 +150,17 @@ def test_stermans_rule_costs_204_from_what_the_beer_game_shows() -> None:
         earned, weeks = earned + float(reward), weeks + 1
     assert weeks == 36
     assert earned == -204.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"leadtime": 3}, "no argument 'leadtime'.*did you mean 'lead_time'"),
+        ({"horizon": 2.5}, "horizon must be a whole number of periods, at least 1, received 2.5"),
+        ({"finite": "no"}, "finite must be true or false, received 'no'"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """A misspelt name is answered with the nearest one, a wrong value with what is allowed."""
+    with pytest.raises(ActionError, match=message):
+        gym.make("cogtwin/LostSales-v0", **arguments)

@@ -209,26 +209,8 @@ class Codec(ABC):
         }
 
 
-class BaseStockCodec(Codec):
-    """Box[-1, 1]: the level to order up to on each arc."""
-
-    mode = "base_stock"
-
-    @property
-    def up_to(self) -> bool:
-        return True
-
-    def targets(self, action: NDArray[Any]) -> FloatArray:
-        return self.scale(action)
-
-    def encode(self, targets: FloatArray) -> NDArray[Any]:
-        return self.unscale(targets).astype(np.float32)
-
-
-class QuantityCodec(Codec):
-    """Box[-1, 1]: the quantity to order on each arc."""
-
-    mode = "quantity"
+class BoxCodec(Codec):
+    """Box[-1, 1]: one number for each arc."""
 
     @property
     def up_to(self) -> bool:
@@ -239,6 +221,31 @@ class QuantityCodec(Codec):
 
     def encode(self, targets: FloatArray) -> NDArray[Any]:
         return self.unscale(targets).astype(np.float32)
+
+
+class BaseStockCodec(BoxCodec):
+    """The level to order up to on each arc."""
+
+    mode = "base_stock"
+
+    @property
+    def up_to(self) -> bool:
+        return True
+
+
+class QuantityCodec(BoxCodec):
+    """The quantity to order on each arc."""
+
+    mode = "quantity"
+
+
+class EchelonCodec(BoxCodec):
+    """The safety amount of each arc, on top of a demand that moves with forecast and horizon.
+
+    The orders are those of :class:`envs.echelon.EchelonRule`, which needs the calendar; the task holds it.
+    """
+
+    mode = "echelon"
 
 
 class DiscreteCodec(Codec):
@@ -258,25 +265,6 @@ class DiscreteCodec(Codec):
     def encode(self, targets: FloatArray) -> NDArray[Any]:
         unit = self.unscale(targets).mean(axis=-1)
         return np.asarray(np.round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
-
-
-class EchelonCodec(Codec):
-    """Box[-1, 1]: the safety amount of each arc, on top of a demand that moves with forecast and horizon.
-
-    The orders are those of :class:`envs.echelon.EchelonRule`, which needs the calendar; the task holds it.
-    """
-
-    mode = "echelon"
-
-    @property
-    def up_to(self) -> bool:
-        return False
-
-    def targets(self, action: NDArray[Any]) -> FloatArray:
-        return self.scale(action)
-
-    def encode(self, targets: FloatArray) -> NDArray[Any]:
-        return self.unscale(targets).astype(np.float32)
 
 
 class OrdersCodec(Codec):

@@ -136,7 +136,7 @@ class ArcPolicy(BasePolicy):
         if self.whole:
             parts.append(own.mean(1, keepdim=True).expand_as(own))
         out: Tensor = self.rest(torch.cat(parts, dim=2) if len(parts) > 1 else own).squeeze(2)
-        return (out * self.gain).clamp(-1.0, 1.0)
+        return _into_box(out * self.gain)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
         if not isinstance(observation, Tensor):
@@ -153,6 +153,25 @@ class ArcPolicy(BasePolicy):
             lr_schedule=lambda _: 0.0,
         )
         return data
+
+
+class _Box(torch.autograd.Function):
+    """Clip to [-1, 1]; beyond it only what leads back inside has a gradient, so that no output is lost out there."""
+
+    @staticmethod
+    def forward(ctx: Any, action: Tensor) -> Tensor:
+        ctx.save_for_backward(action)
+        return action.clamp(-1.0, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,), (action,) = gradients, ctx.saved_tensors
+        outward = ((action > 1.0) & (gradient < 0.0)) | ((action < -1.0) & (gradient > 0.0))
+        return gradient.masked_fill(outward, 0.0)
+
+
+def _into_box(action: Tensor) -> Tensor:
+    return _Box.apply(action)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _mean_over(weights: Tensor, own: Tensor) -> Tensor:

@@ -65,11 +65,11 @@ class Pathwise(BaseAlgorithm):
         Largest norm of a gradient of the cost in units of the first policy's.
     rounding
         What training makes of whole units and lots. ``dither`` (the default) trains on fractions and moves every level,
-        quantity or safety amount by an even random amount of at most half a unit or lot: the expected slope is then
-        that of the rounded policy's cost between one rounding and the next, and is 0 where rounding gives the cheapest
-        whole number. The others are those of :class:`twin.differentiable.DifferentiableTwin`; the slope of
+        quantity or safety amount by an even random amount of at most a quarter of a unit or lot. Between whole numbers
+        the slope is then that of the cost from one to the next, and it changes sign inside the range that rounds to the
+        cheapest. The others are those of :class:`twin.differentiable.DifferentiableTwin`; the slope of
         ``straight_through`` is the mean of those on both sides, whose zero may lie one unit beside the minimum (0.2 %
-        and 0.4 % of the cost on two of the lost-sales problems with lead time 1, where dithering ends at 0.00 %).
+        and 0.4 % of the cost on two of the lost-sales problems with lead time 1, where dithering ends within 0.02 %).
     recompute
         Length of segments whose inner numbers are computed again on the way back, to save memory; None keeps all.
     """

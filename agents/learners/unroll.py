@@ -28,6 +28,8 @@ __all__ = ["Unroll", "replacement_cost", "unrolled_periods"]
 
 FloatArray = NDArray[np.float64]
 
+#: Width of the dithering in units or lots.
+DITHER = 0.5
 #: Periods that a step unrolls in a continuing problem where nothing is asked for, and multiples of the longest path.
 _USUAL, _PATHS = 50, 2
 
@@ -167,7 +169,7 @@ class Unroll:
         left = (task.horizon - batch.elapsed).astype(np.float64)
         if self.step is not None:
             even = torch.rand(self.periods, task.compiled.n_arcs, batch.replicas) - 0.5
-            self.moved = self.step * even.to(self.device)
+            self.moved = DITHER * self.step * even.to(self.device)
         draws = self.twin.tensors(self.tape.block(start, self.periods))
         end, costs = self.twin.rollout(
             lambda at: self.orders(at, left - at.elapsed), state, draws, recompute=self.recompute

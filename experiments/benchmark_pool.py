@@ -100,7 +100,9 @@ def _stop(running: Sequence[_Process]) -> None:
     """Ask every process to stop at a safe point and wait; a second Ctrl-C ends them at once."""
     for process in running:
         with suppress(ProcessLookupError):
-            process.popen.send_signal(signal.SIGINT)
+            # A training stops at a safe point; what has not come so far ends at once. An interrupt could be lost in a
+            # library that swallows exceptions.
+            process.popen.send_signal(signal.SIGTERM)
     try:
         for process in running:
             process.popen.wait()

@@ -139,10 +139,8 @@ def _bound(item: Item, config: EvaluateConfig, compiled: CompiledNetwork) -> Res
     env, evaluation = config.env, config.evaluation
     periods = env.horizon if env.finite else evaluation.periods
     if item.path_seeds:
-        state, draws = (
-            Twin(compiled, replicas=len(item.path_seeds)).state,
-            poisson_paths(compiled, item.path_seeds, periods),
-        )
+        state = Twin(compiled, replicas=len(item.path_seeds)).state
+        draws = poisson_paths(compiled, item.path_seeds, periods)
         totals = [hindsight_plan(state, draws, replica=b, with_terminal_value=True).cost for b in range(state.replicas)]
     else:
         seed = world_seed(Purpose.EVALUATION, evaluation.seed)

@@ -62,7 +62,7 @@ class Pathwise(BaseAlgorithm):
         Periods that the zero action runs before training, to fill pipelines and to normalise observations by; None:
         twice as many as a step unrolls.
     max_grad_norm
-        Largest norm of a gradient of the cost in units of the first policy's.
+        Largest norm of a gradient of the cost in units of the zero action's.
     rounding
         What training makes of whole units and lots. ``dither`` (the default) trains on fractions and moves every level,
         quantity or safety amount by an even random amount of at most a quarter of a unit or lot. Between whole numbers
@@ -116,7 +116,7 @@ class Pathwise(BaseAlgorithm):
             raise ConfigError(f"max_grad_norm must be above 0, received {max_grad_norm}")
         self.n_steps, self.warm_up = n_steps, warm_up
         self.max_grad_norm, self.rounding, self.recompute = max_grad_norm, rounding, recompute
-        self.cost_scale = 0.0  # the first policy's cost per period; 0 until it is known
+        self.cost_scale = 0.0  # the zero action's cost per period; 0 until it is known
         if _init_setup_model:
             self._setup_model()
 
@@ -178,27 +178,27 @@ class Pathwise(BaseAlgorithm):
         total_timesteps, callbacks = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
-        total = total_timesteps
         world = self._world()
         unroll = self.unroll()
         if self.cost_scale == 0.0:
             self._warm_up(world, unroll)
         callbacks.on_training_start(locals(), globals())
         since, started = self.num_timesteps, time.perf_counter()
-        while self.num_timesteps < total:
+        while self.num_timesteps < total_timesteps:
             callbacks.on_rollout_start()
-            self._update_current_progress_remaining(self.num_timesteps, total)
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             terms, norm = self._gradient_step(unroll)
             self.num_timesteps += unroll.periods * world.num_envs
             self._n_updates += 1
-            if self._n_updates % log_interval == 0 or self.num_timesteps >= total:
+            logs = self._n_updates % log_interval == 0 or self.num_timesteps >= total_timesteps
+            if logs:
                 self._log(terms, norm, (self.num_timesteps - since) / (time.perf_counter() - started))
             infos: list[dict[str, Any]] = []
             callbacks.update_locals(locals())
             if not callbacks.on_step():
                 break
             callbacks.on_rollout_end()
-            if self._n_updates % log_interval == 0 or self.num_timesteps >= total:
+            if logs:
                 self.logger.dump(self.num_timesteps)
         callbacks.on_training_end()
         return self

@@ -49,7 +49,7 @@ class ScaledLevel(BasePolicy):
         structure: dict[str, Any],
         net_arch: list[int] | None = None,
         activation_fn: type[nn.Module] = nn.SiLU,
-        optimizer_class: type[torch.optim.Optimizer] = torch.optim.AdamW,
+        optimizer_class: type[torch.optim.AdamW] = torch.optim.AdamW,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class ScaledLevel(BasePolicy):
             last.weight.mul_(0.1)
             last.bias.fill_(float(torch.tensor(structure["start"]).log()))
         self.layers = nn.Sequential(*layers, last)
-        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def levels(self, observation: Tensor) -> Tensor:
         """Levels to order up to (B,), in the unit of the scale, of observations (B, n)."""

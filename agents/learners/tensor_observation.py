@@ -94,21 +94,17 @@ class TensorObservation:
             return position
         if isinstance(reader, Arrivals):
             slots, to = plan
-            empty = torch.zeros(0, state.replicas, dtype=self.twin.dtype, device=self.twin.device)
-            found = [rows(state.pipeline[slot], arcs) for slot, arcs in slots] or [empty]
+            if not slots:
+                return position[:0]
+            found = [rows(state.pipeline[slot], arcs) for slot, arcs in slots]
             landing = found[0] if len(found) == 1 else torch.cat(found)
-            if to is None:
-                return landing
-            return torch.zeros(size, state.replicas, dtype=landing.dtype, device=landing.device).index_add(
-                0, to, landing
-            )
+            return landing if to is None else landing.new_zeros(size, state.replicas).index_add(0, to, landing)
         if isinstance(reader, Mail):
             return torch.stack(state.mail).sum(0)[plan]
         if isinstance(reader, Life):
             flat = state.layers.reshape(-1, state.replicas)
             to, layers = plan
-            empty = torch.zeros(size, state.replicas, dtype=flat.dtype, device=flat.device)
-            return empty.index_add(0, to, flat[layers])
+            return flat.new_zeros(size, state.replicas).index_add(0, to, flat[layers])
         if isinstance(reader, Expected | Season | PeriodsLeft):
             return self._calendar(reader, size, state, periods_left)
         raise TypeError(f"no tensor version of the reader {type(reader).__name__}")

@@ -25,6 +25,7 @@ from agents.runtime import Mlp
 from envs.actions import Codec, OrderSequence
 from envs.core import Batch
 from envs.features import spec_hash
+from envs.switching import SwitchingTask
 from envs.task import Task
 from twin.errors import BundleError
 
@@ -67,6 +68,8 @@ class Golden:
 
 def make_spec(task: Task, codec: Codec) -> Spec:
     """The specification of a task's observations with a codec for the actions."""
+    if isinstance(task, SwitchingTask):
+        raise BundleError("policies of supplier switching cannot be exported yet: a bundle holds orders, and no moves")
     compiled, top = task.compiled, task.compiled.topology
     spec = Spec(
         tuple(task.fields),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from envs.task import Task
 from twin.economics import fill_rate
 from twin.tape import Draws
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "actions_of", "measure"]
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ class Measurement:
     cost
         (n,) mean cost per period of each path, money; a finite problem's terminal value counts against it.
     terms
-        (11, n) its cost terms.
+        (13, n) its cost terms.
     asked, served
         (n,) units per period asked for, and met at once.
     """
@@ -77,7 +78,7 @@ def measure(
     asked, served, worth = np.zeros(paths), np.zeros(paths), np.zeros(paths)
     state, start = None, np.ones(paths, dtype=np.bool_)
     for t in range(skipped + counted):
-        action, state = policy.predict(observation, state, start, deterministic=True)
+        action, state = actions_of(policy, batch, observation, state, start)
         start = np.zeros(paths, dtype=np.bool_)
         result = batch.step(action, None if draws is None else draws.period(t))
         observation = result.observation
@@ -89,3 +90,16 @@ def measure(
         if progress is not None:
             progress(1)
     return Measurement((terms.sum(axis=0) - worth) / counted, terms / counted, asked / counted, served / counted)
+
+
+def actions_of(
+    policy: Policy,
+    batch: Batch,
+    observation: NDArray[np.float32],
+    state: tuple[NDArray[Any], ...] | None,
+    start: NDArray[np.bool_],
+) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
+    """What a policy does at a decision epoch; one that heeds masks is told which actions are possible."""
+    mask = batch.task.mask(batch.twin) if getattr(policy, "heeds_masks", False) else None
+    masks = {} if mask is None else {"action_masks": mask}
+    return policy.predict(observation, state, start, deterministic=True, **masks)

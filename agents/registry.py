@@ -68,6 +68,13 @@ ALGORITHMS: dict[str, Algorithm] = {
             "gradients through the differentiable twin",
         ),
         Algorithm("dqn", "stable_baselines3:DQN", frozenset({"Discrete"}), False, "deep Q-network"),
+        Algorithm(
+            "maskable_ppo",
+            "sb3_contrib:MaskablePPO",
+            frozenset({"Discrete"}),
+            True,
+            "PPO that never takes an action that is not possible (pip install 'cogtwin[masks]')",
+        ),
     )
 }
 
@@ -98,6 +105,44 @@ BASELINES: dict[str, Baseline] = {
             "newsvendor",
             "agents.baselines.newsvendor:NewsvendorLevels",
             "critical-ratio levels from the network's own costs and laws",
+        ),
+        Baseline(
+            "clark_scarf",
+            "agents.baselines.clark_scarf:ClarkScarf",
+            "the optimal echelon levels of a serial system, period by period",
+        ),
+        Baseline(
+            "single_index",
+            "agents.baselines.single_index:SingleIndex",
+            "all sources look at the whole position, each up to its level",
+        ),
+        Baseline(
+            "tailored_base_surge",
+            "agents.baselines.tailored_base_surge:TailoredBaseSurge",
+            "a constant quantity from the cheapest source, the rest from a near one",
+        ),
+        Baseline(
+            "single_source",
+            "agents.baselines.single_source:SingleSource",
+            "all from one supplier, whichever is cheapest in the end",
+        ),
+        Baseline(
+            "cheapest_up", "agents.baselines.cheapest_up:CheapestUp", "all from the cheapest source that works now"
+        ),
+        Baseline(
+            "mitigation",
+            "agents.baselines.mitigation:Mitigation",
+            "Tomlin's strategies: stock, a standing share, rerouting, or a mixture",
+        ),
+        Baseline(
+            "risk_switching",
+            "agents.baselines.risk_switching:RiskSwitching",
+            "backups when Bayes' rule says that enough supply will be missing",
+        ),
+        Baseline(
+            "status_switching",
+            "agents.baselines.status_switching:StatusSwitching",
+            "the cheapest that can deliver; backups while a main supplier is out, with hysteresis",
         ),
         Baseline(
             "rolling_program",
@@ -132,7 +177,17 @@ def baseline_fits(task: Task) -> tuple[str, ...]:
     return tuple(name for name, entry in BASELINES.items() if entry.fits(task) is None)
 
 
+#: Packages that only an extra of this project installs.
+_EXTRAS = {"sb3_contrib": "masks"}
+
+
 def load_class(path: str) -> Any:
-    """Import ``module:Class``."""
+    """Import ``module:Class``; an ImportError that says what to install where its package is an extra."""
     module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        extra = _EXTRAS[error.name]
+        raise ImportError(f"{name} needs the package {error.name}: pip install 'cogtwin[{extra}]'") from error

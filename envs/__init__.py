@@ -15,3 +15,8 @@ for _family in ("LostSales", "DualSourcing", "Serial", "OneWarehouseManyRetailer
         entry_point=f"envs.families:{_family}Env",
         vector_entry_point=f"envs.families:{_family}VectorEnv",
     )
+register(
+    id="cogtwin/SupplierSwitching-v0",
+    entry_point="envs.switching:SupplierSwitchingEnv",
+    vector_entry_point="envs.switching:SupplierSwitchingVectorEnv",
+)

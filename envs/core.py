@@ -7,13 +7,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
+from envs.spec import ProblemSpec
 from envs.task import Task
+from twin.contracts import MOVES, STAGES
 from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.orders import feasible_orders
+from twin.state import TwinState
 from twin.tape import Draws
 from twin.topology import Topology
 
@@ -35,13 +39,16 @@ class StepResult:
     ended
         (B,) True where the horizon is reached.
     costs
-        (11, B) cost terms of the period.
+        (13, B) cost terms of the period.
     asked
         (A, B) units that the decision asked for.
     rules
         Topology with the arcs' rules for orders.
     terminal_value
         (B,) money that the stock is worth where a finite horizon has ended, else 0; part of the reward.
+    repaired
+        (B,) how many moves and orders of the action were not possible and counted as none; None where a task decides
+        on orders alone.
     """
 
     observation: NDArray[np.float32]
@@ -51,6 +58,7 @@ class StepResult:
     asked: FloatArray
     rules: Topology
     terminal_value: FloatArray
+    repaired: NDArray[np.int64] | None
 
     @property
     def orders(self) -> FloatArray:
@@ -76,6 +84,7 @@ class Batch:
         self.twin = Twin(task.compiled, replicas=replicas)
         self.replicas = replicas
         self.elapsed = np.zeros(replicas, dtype=np.int64)
+        self._alike: tuple[TwinState, FloatArray, NDArray[np.float32]] | None = None
         self.position: FloatArray = self.twin.positions()
         self.observation = np.empty((replicas, len(task.fields)), dtype=np.float32)
         self._action_shape = (replicas, *(task.action_space.shape or ()))
@@ -88,20 +97,35 @@ class Batch:
         index: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """Start replicas ``index`` (all when None) on the given paths; returns the observation of all."""
-        fresh = self.twin.initial_state(seed, replica, episode)
         if index is None:
-            self.twin.state = fresh
+            self.twin.state = self.twin.initial_state(seed, replica, episode)
             self.elapsed[:] = 0
             return self.observe()
-        self.twin.state.assign(index, fresh)
-        self.elapsed[index] = 0
         # Only the fresh replicas are observed again: with staggered episodes some end in nearly every step.
+        fresh, position, observation = self._beginning(seed, replica, episode)
+        state = self.twin.state
+        state.assign(index, fresh)
+        state.seed[index], state.replica[index], state.episode[index] = seed, replica, episode
+        self.elapsed[index] = 0
+        self.position[:, index] = position
+        self.observation[index] = observation
+        return self.observation
+
+    def _beginning(
+        self, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
+    ) -> tuple[TwinState, FloatArray, NDArray[np.float32]]:
+        """Fresh replicas on the given paths, their positions and observations; one for all where they are alike."""
+        if self._alike is not None:
+            return self._alike
+        alike = self.twin.tape.opens_alike
+        paths = (seed[:1], replica[:1], episode[:1]) if alike else (seed, replica, episode)
+        fresh = self.twin.initial_state(*paths)
         twin = self.twin.at(fresh)
         position = twin.positions()
-        left = np.full(len(index), float(self.task.horizon))
-        self.position[:, index] = position
-        self.observation[index] = self.task.observe(twin, position, left)
-        return self.observation
+        observation = self.task.observe(twin, position, np.full(fresh.replicas, float(self.task.horizon)))
+        if alike:
+            self._alike = fresh, position, observation
+        return fresh, position, observation
 
     def restart(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Start the next episode of replicas ``index`` on their own paths; changes the latest observation in place."""
@@ -134,15 +158,30 @@ class Batch:
         if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
             raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
         left = (self.task.horizon - self.elapsed).astype(np.float64)
-        orders = self.task.decode(action, self.twin, self.position, left)
-        costs = self.twin.step(orders, draws)
+        orders, moves = self.task.decide(action, self.twin, self.position, left)
+        repaired = None if moves is None else _repaired(self.twin, orders, moves)
+        costs = self.twin.step(orders, draws, moves)
         self.elapsed += 1
         ended = self.elapsed >= self.task.horizon
         reward, terminal = self.task.reward(costs), np.zeros(self.replicas)
         if self.task.finite and ended.any():
             terminal = np.where(ended, terminal_value(self.twin.state), 0.0)
             reward = reward + terminal
-        return StepResult(self.observe(), reward, ended, costs, orders, self.task.compiled.topology, terminal)
+        return StepResult(self.observe(), reward, ended, costs, orders, self.task.compiled.topology, terminal, repaired)
+
+
+def _repaired(twin: Twin, orders: FloatArray, moves: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Moves that are not allowed, and orders above 0 on arcs whose contract will not be active, per replica (B,)."""
+    if not len(moves):
+        return np.zeros(orders.shape[1], dtype=np.int64)
+    allowed = np.take_along_axis(twin.allowed_moves(), moves[:, None], axis=1)[:, 0]
+    rules, stage = twin.compiled.relations.rules, twin.state.arrays.stage
+    decided = moves[rules.relation]
+    active = np.where(stage == STAGES.index("active"), decided != MOVES.index("deactivate"), False)
+    active |= (stage == STAGES.index("qualified")) & (decided == MOVES.index("activate"))
+    bound = rules.record_contract >= 0
+    closed = ~active[rules.record_contract[bound]] & (orders[rules.record_arc[bound]] > 0.0)
+    return np.asarray((~allowed).sum(axis=0) + closed.sum(axis=0))
 
 
 def known_optimum(task: Task) -> dict[str, Any]:
@@ -183,9 +222,19 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
         self.batch = Batch(task, 1)
         self.metadata = {**type(self).metadata, **known_optimum(task)}
         self._terms = self.batch.twin.cost_names()
+        self._spec: EnvSpec | None = None
         self._seed: int | None = None
         self._episode = 0
         self._last: StepResult | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """As Gymnasium gave it at ``make``, with this environment's metadata."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = None if spec is None else ProblemSpec(spec, self.metadata)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -205,7 +254,9 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
             np.array([self._episode], dtype=np.uint32),
         )
         self._last = None
-        return observation[0], known_optimum(self.task)
+        info = known_optimum(self.task)
+        self._add_mask(info)
+        return observation[0], info
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         result = self.batch.step(np.asarray(action)[None])
@@ -220,10 +271,18 @@ class TwinEnv(gym.Env[NDArray[np.float32], Any]):
             "served": arrays.served[:, 0].copy(),
             **known_optimum(self.task),
         }
+        if result.repaired is not None:
+            info["repaired"] = int(result.repaired[0])
+        self._add_mask(info)
         if ended and self.task.finite:
             info["terminal_value"] = float(result.terminal_value[0])
         finite = self.task.finite
         return result.observation[0], float(result.reward[0]), ended and finite, ended and not finite, info
+
+    def _add_mask(self, info: dict[str, Any]) -> None:
+        mask = self.action_masks()
+        if mask is not None:
+            info["action_mask"] = mask
 
     def action_masks(self) -> NDArray[np.bool_] | None:
         """Which discrete actions are allowed now, or None when all are."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise, starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,13 +82,12 @@ class Observation:
         self.fields: tuple[Field, ...] = tuple(field for block in blocks for field in block.fields)
         self.low = np.array([field.low for field in self.fields], dtype=np.float32)
         self.high = np.array([field.high for field in self.fields], dtype=np.float32)
+        ends = accumulate((len(block.fields) for block in self.blocks), initial=0)
+        self._placed = tuple(zip(starmap(slice, pairwise(ends)), self.blocks, strict=True))
 
-    def placed(self) -> Iterator[tuple[slice, Block]]:
+    def placed(self) -> tuple[tuple[slice, Block], ...]:
         """Every block with its place in the observation vector."""
-        start = 0
-        for block in self.blocks:
-            yield slice(start, start + len(block.fields)), block
-            start += len(block.fields)
+        return self._placed
 
     def read(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
         """Observe all replicas.
@@ -109,8 +109,7 @@ class Observation:
         view = View(twin, position, periods_left)
         for rows, block in self.placed():
             block.reader.read(view, out[rows])
-        values = np.ascontiguousarray(out.T, dtype=np.float32)
-        return np.clip(values, self.low, self.high, out=values)
+        return twin.tabulate(out, self.low, self.high)
 
 
 def spec_hash(fields: Sequence[Field]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.actions import NOTCHES, Codec, make_codec
+from envs.actions import NOTCHES, BoxCodec, Codec, make_codec
 from envs.core import TwinEnv
 from envs.echelon import EchelonRule
 from envs.inventory_features import inventory_observation
@@ -88,20 +88,30 @@ class InventoryTask:
     def decode(
         self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
     ) -> FloatArray:
-        targets = self.codec.targets(action)
+        codec = self.codec
+        # Boxes in one pass over the batch: to the last bit what their codec says.
+        box = isinstance(codec, BoxCodec)
+        targets = twin.scaled(action, codec.low, codec.center, codec.high) if box else codec.targets(action)
         if self.echelon is not None:
             period = twin.state.period
             left = np.asarray(self.horizon - period, dtype=np.float64) if periods_left is None else periods_left
             return self.echelon.orders(
                 targets, position, *self.echelon.on_calendar(period, left if self.finite else None)
             )
-        return twin.base_stock_orders(position, targets) if self.codec.up_to else targets
+        return twin.base_stock_orders(position, targets) if codec.up_to else targets
+
+    def decide(
+        self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
+    ) -> tuple[FloatArray, NDArray[np.int64] | None]:
+        return self.decode(action, twin, position, periods_left), None
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         return None
 
     def reward(self, costs: FloatArray) -> FloatArray:
-        # Row by row, so that the last bit does not depend on the number of replicas (numpy adds long rows in pairs).
+        # Row by row, so that the last bit does not depend on the number of replicas (numpy adds a single one in pairs).
+        if costs.shape[1] > 1:
+            return np.asarray(np.negative(np.add.reduce(costs, axis=0)))
         total: FloatArray = costs[0].copy()
         for term in costs[1:]:
             total += term

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.features import Block, Field, Observation
-from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions, Rows, Season
+from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions, Rows, Season, Stages, Warnings
+from twin.contracts import STAGES
 from twin.errors import ActionError, did_you_mean
 
 if TYPE_CHECKING:
     from twin.compile import CompiledNetwork
 
-__all__ = ["ARRIVAL_MODES", "GROUPS", "ArrivalMode", "Group", "inventory_observation", "slots_ahead"]
+__all__ = ["ARRIVAL_MODES", "GROUPS", "ArrivalMode", "Group", "inventory_observation", "slots_ahead", "warning_rows"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,6 +32,12 @@ Group = Literal[
     "life",
     "expected",
     "availability",
+    "since",
+    "warning",
+    "on_time",
+    "price",
+    "contract",
+    "clock",
     "season",
     "periods_left",
 ]
@@ -39,11 +46,14 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 ArrivalMode = Literal["bands", "slots"]
 ARRIVAL_MODES: tuple[ArrivalMode, ...] = get_args(ArrivalMode)
 
-#: Shown only where asked for: version 0 of the environments does not have them.
-_ON_REQUEST = ("owed",)
+#: Shown only where asked for: version 0 of the inventory environments does not have them.
+_ON_REQUEST = ("owed", "since", "warning", "on_time", "price", "contract", "clock")
 
 #: Pipeline stock in bands is shown by how soon it arrives: next period, 2-4, 5-12, and 13 or more periods ahead.
 ARRIVAL_EDGES = (0, 1, 4, 12)
+
+#: Bound of a price, in multiples of the list price.
+_PRICE_SPAN = 10.0
 
 #: Bounds of a quantity, in multiples of the demand that its slowest lead time covers. Beyond them a field saturates.
 _SPAN = 20.0
@@ -70,7 +80,7 @@ def inventory_observation(
         Periods of an episode.
     observe
         Names of the groups to show (:data:`GROUPS`), in any order: the observation keeps its own. None for all but
-        ``owed``. A group that the network has nothing of is empty.
+        ``owed`` and what only sourcing decisions look at. A group that the network has nothing of is empty.
     arrivals
         ``bands`` or ``slots``: what arrives by bands of receipts ahead, or one field per receipt.
     forecast
@@ -105,6 +115,12 @@ def inventory_observation(
         make.life(),
         make.expected(forecast, seasons_too),
         make.availability(),
+        make.since(),
+        make.warning(),
+        make.on_time(),
+        make.price(),
+        make.contract(),
+        make.clock(),
         make.season(),
         make.periods_left(finite),
     )
@@ -135,6 +151,19 @@ def slots_ahead(compiled: CompiledNetwork) -> IntArray:
     longest = np.ones(compiled.n_stocks, dtype=np.int64)
     np.maximum.at(longest, top.arc_destination, np.diff(top.pipe_ptr))
     return longest - 1
+
+
+def warning_rows(compiled: CompiledNetwork) -> tuple[tuple[int, IntArray], ...]:
+    """Resources that are warned of, and their rows of the state's warnings.
+
+    Causes are hidden: a resource shows the warnings of what it depends on as its own.
+    """
+    if compiled.disruptions is None:
+        return ()
+    p = compiled.disruptions.processes
+    behind = (p.warning_row[p.uses[p.use_ptr[r] : p.use_ptr[r + 1]]] for r in range(len(p.use_ptr) - 1))
+    shown = ((r, members[members >= 0]) for r, members in enumerate(behind))
+    return tuple((r, rows) for r, rows in shown if len(rows))
 
 
 class _Blocks:
@@ -266,6 +295,46 @@ class _Blocks:
         return Block(
             "availability", tuple(Field(name, "1", 0.0, 1.0, text) for name in names), Rows("availability", limited)
         )
+
+    def since(self) -> Block:
+        limited, unit = np.flatnonzero(self.compiled.resource_share_when_down < 1.0), self.compiled.network.period
+        text = "Periods since its capacity last went from full to less or back."
+        names = [f"since[{self.compiled.resource_names[r]}]" for r in limited]
+        high = float(self.horizon)
+        return Block("since", tuple(Field(name, unit, 0.0, high, text) for name in names), Rows("since", limited))
+
+    def warning(self) -> Block:
+        warned, text = warning_rows(self.compiled), "1 where a failure is announced, rightly or wrongly."
+        names = [f"warning[{self.compiled.resource_names[r]}]" for r, _ in warned]
+        fields = tuple(Field(name, "1", 0.0, 1.0, text) for name in names)
+        return Block("warning", fields, Warnings(tuple(rows for _, rows in warned)))
+
+    def on_time(self) -> Block:
+        text = "Share of what was wanted from the arc that shipped in full with the promised lead time, smoothed."
+        names = [f"on_time[{self.compiled.arc_names[a]}]" for a in self.compiled.relations.rules.record_arc]
+        return Block("on_time", tuple(Field(name, "1", 0.0, 1.0, text) for name in names), Rows("on_time"))
+
+    def price(self) -> Block:
+        text = "Price in force over the list price."
+        names = [f"price[{name}]" for name in self.compiled.prices.names]
+        return Block("price", tuple(Field(name, "1", 0.0, _PRICE_SPAN, text) for name in names), Rows("price"))
+
+    def contract(self) -> Block:
+        text = "1 where the contract is {}, else 0."
+        fields = (
+            Field(f"contract[{name}:{stage}]", "1", 0.0, 1.0, text.format(stage))
+            for name in self.compiled.relations.contracts
+            for stage in STAGES
+        )
+        return Block("contract", tuple(fields), Stages(len(STAGES)))
+
+    def clock(self) -> Block:
+        unit, rules = self.compiled.network.period, self.compiled.relations.rules
+        text = "Periods of qualification left, or periods since activation."
+        names = [f"clock[{name}]" for name in self.compiled.relations.contracts]
+        high = [float(max(self.horizon, longest)) for longest in rules.qualification_periods]
+        fields = tuple(Field(name, unit, 0.0, bound, text) for name, bound in zip(names, high, strict=True))
+        return Block("clock", fields, Rows("clock"))
 
     def season(self) -> Block:
         cycle = self.compiled.seasonal_cycle

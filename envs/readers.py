@@ -7,6 +7,7 @@ observation off its own arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -25,7 +26,9 @@ __all__ = [
     "Reader",
     "Rows",
     "Season",
+    "Stages",
     "View",
+    "Warnings",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -65,7 +68,7 @@ class Rows:
 
     def read(self, view: View, out: FloatArray) -> None:
         array = getattr(view.twin.state.arrays, self.array_name)
-        out[...] = array if self.rows is None else array[self.rows]
+        out[...] = array if self.rows is None else array.take(self.rows, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,7 @@ class Arrivals:
     keep: IntArray
 
     def read(self, view: View, out: FloatArray) -> None:
-        out[...] = view.twin.arrivals(self.edges)[self.keep]
+        out[...] = view.twin.arrivals(self.edges).take(self.keep, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,13 @@ class Expected:
             out[k * self.window : (k + 1) * self.window] = twin.compiled.expected_demand(int(d), periods)
 
 
+@cache
+def _circle(cycle: int) -> FloatArray:
+    """Sine and cosine of every place in a season, shape (2, cycle)."""
+    angle = (2.0 * np.pi / cycle) * np.arange(cycle)
+    return np.stack([np.sin(angle), np.cos(angle)])
+
+
 @dataclass(frozen=True, eq=False)
 class Season:
     """Sine and cosine of the place in a season of ``cycle`` periods."""
@@ -144,9 +154,31 @@ class Season:
     cycle: int
 
     def read(self, view: View, out: FloatArray) -> None:
-        angle = (2.0 * np.pi / self.cycle) * (view.twin.state.period % self.cycle)
-        np.sin(angle, out=out[0])
-        np.cos(angle, out=out[1])
+        out[...] = _circle(self.cycle)[:, view.twin.state.period % self.cycle]
+
+
+@dataclass(frozen=True, eq=False)
+class Warnings:
+    """Whether any of the processes behind a resource warns; ``rows`` are those of each field in the state."""
+
+    rows: tuple[IntArray, ...]
+
+    def read(self, view: View, out: FloatArray) -> None:
+        warning = view.twin.state.arrays.warning
+        for k, members in enumerate(self.rows):
+            warning[members].max(axis=0, out=out[k])
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """Where contracts stand: contract by contract, one row for each of ``count`` stages (1 where it is the one)."""
+
+    count: int
+
+    def read(self, view: View, out: FloatArray) -> None:
+        stage = view.twin.state.arrays.stage
+        for k in range(self.count):
+            np.equal(stage, k, out=out[k :: self.count])
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from envs.core import Batch, TwinEnv
 from envs.task import Task
-from twin.engine import Twin
+from twin.economics import fill_rate
 from twin.errors import ActionError
 
 __all__ = ["TwinVecEnv"]
@@ -67,6 +67,8 @@ class TwinVecEnv(VecEnv):
         self.world_seed = seed
         self.stagger = stagger
         self._terms = self.batch.twin.cost_names()
+        top, value = task.compiled.topology, task.compiled.unit_value
+        self._values = value, value[top.arc_destination], value[top.demand_stock]
         self._actions: NDArray[Any] | None = None
         self._start = time.monotonic()
         self.twin_seconds = 0.0  # time spent in steps: a training run reports the twin's share
@@ -81,16 +83,20 @@ class TwinVecEnv(VecEnv):
         self._costs = np.zeros((names, replicas))
         self._asked, self._served = np.zeros(replicas), np.zeros(replicas)
         self._length = np.zeros(replicas, dtype=np.int64)
-        self._book = _book_value(self.batch.twin)
+        self._book = self._book_value()
 
     def _training_reward(self, reward: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.accrual:
             return reward
-        twin, compiled = self.batch.twin, self.task.compiled
-        before = self._book.copy()
-        self._book[:] = _book_value(twin)
-        asked = compiled.unit_value[compiled.topology.demand_stock] @ twin.state.arrays.demand
+        before, self._book = self._book, self._book_value()
+        asked = self._values[2] @ self.batch.twin.state.arrays.demand
         return np.asarray(reward + (self._book - before) + asked)
+
+    def _book_value(self) -> NDArray[np.float64]:
+        """Value of stock on hand and under way minus what is owed to customers, at standard cost. Shape (B,)."""
+        arrays = self.batch.twin.state.arrays
+        held, coming, owed = self._values
+        return np.asarray(held @ arrays.on_hand + coming @ arrays.in_transit - owed @ arrays.backlog)
 
     def running_sums(self) -> dict[str, NDArray[Any]]:
         """What the episodes under way have added up to so far, by name; a checkpoint stores and refills these."""
@@ -130,35 +136,46 @@ class TwinVecEnv(VecEnv):
         arrays = self.batch.twin.state.arrays
         self._return += result.reward
         self._costs += result.costs
-        self._asked += arrays.demand.sum(axis=0)
-        self._served += arrays.served.sum(axis=0)
+        self._asked += np.add.reduce(arrays.demand, axis=0)
+        self._served += np.add.reduce(arrays.served, axis=0)
         self._length += 1
         reward = self._training_reward(result.reward)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         observation = result.observation
         ended = np.flatnonzero(result.ended)
         if len(ended):
-            for b in ended:
-                infos[b] = self._episode_info(int(b), observation[b])
+            for b, info in zip(ended.tolist(), self._episode_infos(ended, observation[ended]), strict=True):
+                infos[b] = info
             self._return[ended] = 0.0
             self._costs[:, ended] = 0.0
             self._asked[ended] = self._served[ended] = 0.0
             self._length[ended] = 0
             observation = self.batch.restart(ended)
-            self._book[ended] = _book_value(self.batch.twin)[ended]
+            if self.accrual:
+                self._book[ended] = self._book_value()[ended]
         self.twin_seconds += time.perf_counter() - started
         return observation, reward.astype(np.float32), result.ended, infos
 
-    def _episode_info(self, b: int, observation: NDArray[np.float32]) -> dict[str, Any]:
-        length = int(self._length[b])
-        asked = float(self._asked[b])
-        return {
-            "terminal_observation": observation.copy(),
-            "TimeLimit.truncated": not self.task.finite,
-            "episode": {"r": float(self._return[b]), "l": length, "t": round(time.monotonic() - self._start, 6)},
-            "costs": {name: float(c) / length for name, c in zip(self._terms, self._costs[:, b], strict=True)},
-            "fill_rate": float(self._served[b]) / asked if asked > 0.0 else 1.0,
-        }
+    def _episode_infos(self, ended: NDArray[np.int64], observation: NDArray[np.float32]) -> list[dict[str, Any]]:
+        """What SB3 is told of the episodes of replicas ``ended``; ``observation`` is their last."""
+        length, asked = self._length[ended], self._asked[ended]
+        seconds = round(time.monotonic() - self._start, 6)
+        columns = (
+            self._return[ended].tolist(),
+            length.tolist(),
+            (self._costs[:, ended] / length).T.tolist(),
+            fill_rate(self._served[ended], asked).tolist(),
+        )
+        return [
+            {
+                "terminal_observation": last,
+                "TimeLimit.truncated": not self.task.finite,
+                "episode": {"r": total, "l": periods, "t": seconds},
+                "costs": dict(zip(self._terms, costs, strict=True)),
+                "fill_rate": share,
+            }
+            for last, total, periods, costs, share in zip(observation, *columns, strict=True)
+        ]
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -175,7 +192,16 @@ class TwinVecEnv(VecEnv):
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
         value = getattr(self, method_name)(*method_args, **method_kwargs)
+        if method_name == "action_masks":
+            return [value[b] for b in self._get_indices(indices)]
         return [value] * len(list(self._get_indices(indices)))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which discrete actions are possible now, (B, n), as sb3-contrib's MaskablePPO asks for them."""
+        mask = self.task.mask(self.batch.twin)
+        if mask is None:
+            raise ActionError("this task has no masks: all its actions are possible at all times")
+        return mask
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         # Episode statistics come with the infos, as from SB3's Monitor.
@@ -186,11 +212,3 @@ class TwinVecEnv(VecEnv):
         from envs.render import render_rgb
 
         return [render_rgb(self.batch.twin, None)]
-
-
-def _book_value(twin: Twin) -> NDArray[np.float64]:
-    """Value of stock on hand and under way minus what is owed to customers, at standard cost. Shape (B,)."""
-    compiled, arrays = twin.compiled, twin.state.arrays
-    top, value = compiled.topology, compiled.unit_value
-    owned = value @ arrays.on_hand + value[top.arc_destination] @ arrays.in_transit
-    return np.asarray(owned - value[top.demand_stock] @ arrays.backlog)

@@ -59,10 +59,20 @@ class Task(Protocol):
         """Orders (A, B) in units from actions (B, ...); the twin's own periods say how many are left when None."""
         ...
 
+    def decide(
+        self,
+        action: NDArray[Any],
+        twin: Twin,
+        position: NDArray[np.float64],
+        periods_left: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+        """Orders as :meth:`decode`, and moves (S, B) on relations (:data:`twin.contracts.MOVES`) or None for none."""
+        ...
+
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         """Which discrete actions are allowed, (B, n), or None when all are."""
         ...
 
     def reward(self, costs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rewards (B,) from the cost terms (11, B)."""
+        """Rewards (B,) from the cost terms (13, B)."""
         ...

@@ -21,8 +21,9 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """B replicas that step together; a replica whose episode ends starts its next one in the same step.
 
     Slot b of ``reset(seed=s)`` equals a single environment with ``replica=b`` and ``reset(seed=s)``. ``infos`` holds
-    ``cost_terms`` (name -> (B,)), ``optimum`` (name, value and source, each (B,)) where it is known, and at the end of
-    episodes ``final_obs`` with its mask ``_final_obs``.
+    ``cost_terms`` (name -> (B,)), ``optimum`` (name, value and source, each (B,)) where it is known, ``repaired`` (B,)
+    and ``action_mask`` (B, n) where a task has them, and at the end of episodes ``final_obs`` with its mask
+    ``_final_obs``.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             super().reset(seed=seed)
             self._seeded = True
             seeds = np.full(self.num_envs, seed, dtype=np.uint64)
-            return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._optimum()
+            return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._known()
         if seed is not None:
             if len(seed) != self.num_envs or any(s is None for s in seed):
                 raise ActionError(f"a list of seeds needs one whole number per environment ({self.num_envs})")
@@ -70,19 +71,21 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             # One seed per environment: each is path 0 of its own seed, as a single environment would be.
             return self.batch.reset(
                 np.array(seed, dtype=np.uint64), np.zeros_like(slots), np.zeros_like(slots)
-            ), self._optimum()
+            ), self._known()
         if self._seeded:
-            return self.batch.restart(np.arange(self.num_envs)), self._optimum()
+            return self.batch.restart(np.arange(self.num_envs)), self._known()
         self._seeded = True
         seeds = np.full(self.num_envs, self.np_random.integers(2**63), dtype=np.uint64)
-        return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._optimum()
+        return self.batch.reset(seeds, slots, np.zeros_like(slots)), self._known()
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         result = self.batch.step(actions)
         costs = dict(zip(self._terms, result.costs.copy(), strict=True))
-        infos: dict[str, Any] = {"cost_terms": costs, **self._optimum()}
+        infos: dict[str, Any] = {"cost_terms": costs}
+        if result.repaired is not None:
+            infos["repaired"] = result.repaired
         observation = result.observation
         if result.ended.any():
             infos["final_obs"] = observation.copy()
@@ -91,19 +94,23 @@ class TwinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
                 infos["terminal_value"] = result.terminal_value
                 infos["_terminal_value"] = result.ended.copy()
             observation = self.batch.restart(np.flatnonzero(result.ended))
+        infos.update(self._known())
         none = np.zeros_like(result.ended)
         terminated, truncated = (result.ended, none) if self.task.finite else (none, result.ended)
         return observation, result.reward, terminated, truncated, infos
 
-    def _optimum(self) -> dict[str, Any]:
+    def _known(self) -> dict[str, Any]:
+        """What is known at a decision epoch: the optimum, and which discrete actions are possible."""
+        mask = self.task.mask(self.batch.twin)
         # Texts as objects: arrays of fixed width would be copied in full at every step.
-        return {
+        known: dict[str, Any] = {
             key: {
                 name: np.full(self.num_envs, value, dtype=object if isinstance(value, str) else None)
                 for name, value in entry.items()
             }
             for key, entry in known_optimum(self.task).items()
         }
+        return known if mask is None else known | {"action_mask": mask}
 
     def render(self) -> Any:
         """The first replica, as text or picture."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.statistics import Interval, mean_interval, paired_difference
+from experiments.statistics import FEWEST_IN_TAIL, Interval, mean_interval, paired_difference, tail_interval
 
 __all__ = ["Result", "Row", "table_row"]
 
@@ -28,6 +28,8 @@ class Row:
         Known least cost per period, or None.
     cost
         Per period; an exact cost, and that of a single path, has no width.
+    tail
+        Cost over the worst 5 % of paths (CVaR 95 %); None where it is exact or there are few paths.
     exact
         Whether the cost is exact.
     gap
@@ -45,6 +47,7 @@ class Row:
     seed: int | None
     optimum: float | None
     cost: Interval
+    tail: Interval | None
     exact: bool
     gap: Interval | None
     differences: dict[str, Interval]
@@ -79,6 +82,7 @@ def table_row(result: Result, references: Sequence[str], results: Sequence[Resul
         seed=result["seed"] if result["kind"] == "agent" else None,
         optimum=optimum,
         cost=cost,
+        tail=tail_interval(np.array(costs)) if len(costs := result.get("costs", [])) >= FEWEST_IN_TAIL else None,
         exact="bounds" in result,
         gap=None if not optimum or is_bound else _share(cost, optimum, optimum),
         differences=differences,

@@ -56,6 +56,7 @@ class SuiteTable:
             ("seed", ["" if row.seed is None else str(row.seed) for row in self.rows]),
             ("optimum", ["" if row.optimum is None else f"{row.optimum:.6g}" for row in self.rows]),
             ("cost", [_cost(row) for row in self.rows]),
+            ("worst 5 % of paths", ["" if row.tail is None else _bracketed(row.tail, "{:.5g}") for row in self.rows]),
             *((name, cells) for name, cells in shown if any(cells)),
             ("seconds", [f"{row.seconds:,.0f}" for row in self.rows]),
         ]
@@ -191,6 +192,7 @@ def _flat(row: Row, references: Sequence[str]) -> dict[str, Any]:
         "optimum": row.optimum,
         "exact": row.exact,
         **_columns("cost", row.cost),
+        **_columns("cvar95", row.tail),
         **{key: number for name, share in shares.items() for key, number in _columns(f"{name}_percent", share).items()},
         "seconds": row.seconds,
     }

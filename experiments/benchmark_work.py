@@ -87,7 +87,7 @@ def _done(item: Item, folder: Path) -> Result:
     if item.kind == "agent":
         return _agent(item, folder)
     config = item.evaluate_config
-    compiled = compiled_network(config.network)
+    compiled = compiled_network(config.network, config.env)
     return _bound(item, config, compiled) if item.kind == "bound" else _policy(item, config, compiled, folder)
 
 
@@ -100,7 +100,7 @@ def _agent(item: Item, folder: Path) -> Result:
 
     torch.set_num_threads(1)
     config = item.train_config
-    compiled = compiled_network(config.network)
+    compiled = compiled_network(config.network, config.env)
     # A place that depends on the item alone, so that what was stopped is found again and resumed.
     run = RunFolder(run_path(folder, item))
     run.path.mkdir(parents=True, exist_ok=True)

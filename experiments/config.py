@@ -7,14 +7,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, ValidationError
 
-from envs.actions import ActionMode
+from envs.actions import ACTION_MODES, ActionMode
 from envs.inventory_features import ArrivalMode, Group
+from envs.switching_actions import SWITCHING_MODES, SwitchingMode
 from twin.errors import CogTwinError, ConfigError
 from twin.schema import StrictModel, explain
 
 __all__ = [
     "AgentConfig",
     "EnvConfig",
+    "EpisodeConfig",
     "EvaluateConfig",
     "EvaluationConfig",
     "ExportConfig",
@@ -41,17 +43,28 @@ class NetworkConfig(StrictModel):
 
 
 class EnvConfig(StrictModel):
-    """The decision problem; see :class:`envs.inventory.InventoryEnv`."""
+    """The decision problem; see :class:`envs.inventory.InventoryEnv`, :class:`envs.switching.SupplierSwitchingEnv`."""
 
-    id: Literal["cogtwin/Inventory-v0"] = "cogtwin/Inventory-v0"
-    action_mode: ActionMode = "base_stock"
+    id: Literal["cogtwin/Inventory-v0", "cogtwin/SupplierSwitching-v0"] = "cogtwin/Inventory-v0"
+    action_mode: ActionMode | SwitchingMode = "base_stock"
     residual: bool = False
     residual_scale: PositiveFloat = 0.5
+    notches: list[PositiveFloat] = Field(default=[1.0], min_length=1)
     horizon: Count = 104
     finite: bool = False
     observe: list[Group] | None = Field(default=None, min_length=1)
     arrivals: ArrivalMode = "bands"
     forecast: Count = 1
+
+    @property
+    def switching(self) -> bool:
+        """Whether the decisions are those of supplier switching."""
+        return self.id == "cogtwin/SupplierSwitching-v0"
+
+    @property
+    def action_space(self) -> str:
+        """Name of the action space."""
+        return "Discrete" if self.action_mode in ("discrete", "moves") else "Box"
 
 
 class NormaliseConfig(StrictModel):
@@ -149,6 +162,20 @@ class EvaluateConfig(StrictModel):
     output: str | None = None
 
 
+class EpisodeConfig(StrictModel):
+    """Everything ``experiments.episode`` needs."""
+
+    network: NetworkConfig
+    env: EnvConfig = EnvConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
+    run: str | None = None
+    policy: str | None = None
+    model: Literal["best", "last"] = "best"
+    path: int | None = Field(default=None, ge=0, strict=True)
+    output: str | None = None
+
+
 class ExportConfig(StrictModel):
     """Everything ``experiments.export`` needs."""
 
@@ -185,9 +212,13 @@ def _joint_problems(config: TrainConfig) -> list[str]:
     from twin.errors import did_you_mean
 
     agent, training, problems = config.agent, config.training, []
-    space = "Discrete" if config.env.action_mode == "discrete" else "Box"
+    modes = SWITCHING_MODES if config.env.switching else ACTION_MODES
+    if config.env.action_mode not in modes:
+        problems.append(
+            f"env.action_mode: {config.env.id} has no mode '{config.env.action_mode}' (allowed: {', '.join(modes)})"
+        )
     try:
-        problems += check_parameters(agent.algorithm, agent.parameters, space)
+        problems += check_parameters(agent.algorithm, agent.parameters, config.env.action_space)
     except CogTwinError as error:
         problems.append(f"agent.algorithm: {error}")
     if agent.activation not in ACTIVATIONS:

@@ -78,7 +78,7 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
         problems[run.config.agent.algorithm] = (run.policy, run.task)
     else:
         name = baseline(str(config.policy)).name
-        compiled, env = compiled_network(config.network), config.env
+        compiled, env = compiled_network(config.network, config.env), config.env
         # The policy that was asked for comes first; the others are what it is compared with.
         names = (name, *(other for other in REFERENCES if other != name))
         tuned = tune_all(compiled, config.tuning, names, env=env)

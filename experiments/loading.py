@@ -14,7 +14,7 @@ from agents.learners.sb3 import NormalisedPolicy, load
 from envs.inventory import InventoryTask
 from envs.sb3 import TwinVecEnv
 from experiments.config import TrainConfig
-from experiments.problems import load_tuned, task_arguments
+from experiments.problems import load_tuned, make_task, task_arguments
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork, compile_network
 from twin.errors import RunError
@@ -70,7 +70,7 @@ def load_run(path: str | Path, *, model: str = "best") -> LoadedRun:
     compiled = compile_network(Network.load(folder.path / "network.yaml"))
     tuned = load_tuned(folder.path / "baselines.json", compiled)
     arguments = task_arguments(config.env, tuned)
-    task = InventoryTask(compiled, **arguments)
+    task = make_task(compiled, config.env, tuned)
     world = TwinVecEnv(task, 1)
     normalise = load_normalisation(folder.path / model / "normalisation.npz", world, training=False)
     loaded = load(config.agent.algorithm, folder.path / model / "model.zip", device="cpu")

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation import actions_of
 from agents.policy import Policy
 from envs.core import Batch
 from envs.task import Task
 from twin.files import write_bytes
 
-__all__ = ["plot_trajectories", "trajectories"]
+__all__ = ["COLOURS", "plot_trajectories", "trajectories"]
 
 FloatArray = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ def trajectories(
     outside = np.flatnonzero(np.diff(top.in_ptr) == 0)
     state, start = None, np.ones(paths, dtype=np.bool_)
     for t in range(warm_up + periods):
-        action, state = policy.predict(observation, state, start)
+        action, state = actions_of(policy, batch, observation, state, start)
         start = np.zeros(paths, dtype=np.bool_)
         result = batch.step(action)
         observation = result.observation

@@ -15,6 +15,7 @@ from agents.baselines.tuning import TunedPolicy, TuningBudget, tune
 from agents.policy import Policy
 from agents.registry import baseline, load_class
 from envs.inventory import InventoryTask
+from envs.switching import SwitchingTask
 from experiments.config import EnvConfig, NetworkConfig, TuningConfig
 from twin.compile import CompiledNetwork, compile_network
 from twin.errors import RunError
@@ -26,6 +27,7 @@ __all__ = [
     "baseline_problem",
     "compiled_network",
     "load_tuned",
+    "make_task",
     "references",
     "save_tuned",
     "task_arguments",
@@ -36,9 +38,12 @@ __all__ = [
 REFERENCES = ("constant", "base_stock")
 
 
-def compiled_network(config: NetworkConfig) -> CompiledNetwork:
-    """The network a configuration names, compiled."""
-    return compile_network(resolve(config.name, **config.parameters))
+def compiled_network(config: NetworkConfig, env: EnvConfig | None = None) -> CompiledNetwork:
+    """The network a configuration names, compiled; with the records that decisions among suppliers look at."""
+    network = resolve(config.name, **config.parameters)
+    if env is not None and env.switching:
+        network = network.model_copy(update={"records": True})
+    return compile_network(network)
 
 
 def references(env: EnvConfig) -> tuple[str, ...]:
@@ -47,11 +52,13 @@ def references(env: EnvConfig) -> tuple[str, ...]:
 
 
 def _corrected(env: EnvConfig) -> str:
+    if env.switching:
+        return "status_switching"
     return "echelon_base_stock" if env.action_mode == "echelon" else "base_stock"
 
 
 def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = None) -> dict[str, Any]:
-    """Keyword arguments of :class:`envs.inventory.InventoryTask` for a configuration.
+    """Keyword arguments of the task for a configuration, see :func:`make_task`.
 
     Parameters
     ----------
@@ -70,8 +77,18 @@ def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = Non
         name = _corrected(env)
         if tuned is None or name not in tuned:
             raise RunError(f"a residual action corrects the policy '{name}', which is not among the tuned ones")
-        arguments |= {"levels": tuned[name].parameters.tolist(), "residual_scale": env.residual_scale}
+        center = "rule" if env.switching else "levels"
+        arguments |= {center: tuned[name].parameters.tolist(), "residual_scale": env.residual_scale}
+    if env.switching:
+        arguments["notches"] = env.notches
     return arguments
+
+
+def make_task(
+    compiled: CompiledNetwork, env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = None
+) -> InventoryTask:
+    """The task of a configuration, with the arguments of :func:`task_arguments`."""
+    return (SwitchingTask if env.switching else InventoryTask)(compiled, **task_arguments(env, tuned))
 
 
 def tune_all(

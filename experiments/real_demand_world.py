@@ -17,7 +17,6 @@ from envs.sb3 import TwinVecEnv
 from experiments.real_demand_signals import Features
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
-from twin.tape import Draws
 
 __all__ = ["WIDEST", "Outcome", "SeriesEnv", "SeriesTask", "play"]
 
@@ -129,16 +128,11 @@ def play(compiled: CompiledNetwork, series: int, targets: FloatArray, *, up_to: 
     starts = np.tile(np.arange(series, dtype=np.int64) * length, replicas // series)
     twin.state.period[:] = starts
     drawn = twin.tape.block(twin.state.first(series), weeks)
-    out, copies = np.zeros((3, replicas, weeks)), (1, 1, replicas // series)
+    out = np.zeros((3, replicas, weeks))
     for t in range(weeks):
         orders = np.ascontiguousarray(flat[None, :, t])
         if up_to:
             orders = twin.base_stock_orders(twin.positions(), orders)
-        period = Draws(
-            np.tile(drawn.demand[t : t + 1], copies),
-            np.tile(drawn.lead_time[t : t + 1], copies),
-            np.tile(drawn.availability[t : t + 1], copies),
-        )
-        out[0, :, t] = twin.step(orders, period).sum(axis=0)
+        out[0, :, t] = twin.step(orders, drawn.period(t).repeated(replicas // series)).sum(axis=0)
         out[1, :, t], out[2, :, t] = twin.state.arrays.demand[0], twin.state.arrays.served[0]
     return Outcome(*out.reshape(3, *shape))

@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.evaluation import Measurement
 from experiments.config import EvaluationConfig
-from experiments.statistics import Interval, mean_interval, paired_difference
+from experiments.statistics import FEWEST_IN_TAIL, Interval, mean_interval, paired_difference, tail_interval
 from twin.economics import COST_TERMS
 from twin.files import write_text
 from twin.network import Network
@@ -29,6 +29,8 @@ class Row:
         Its name.
     cost
         Mean cost per period with its interval, money.
+    tail
+        The same over the worst 5 % of paths (CVaR 95 %); None with few paths.
     fill_rate
         Share of demand met at once from stock.
     terms
@@ -39,6 +41,7 @@ class Row:
 
     policy: str
     cost: Interval
+    tail: Interval | None
     fill_rate: float
     terms: dict[str, float]
     differences: dict[str, Interval]
@@ -64,6 +67,7 @@ class Comparison:
                 {
                     "policy": row.policy,
                     "cost": row.cost.to_dict(),
+                    "cost_cvar95": None if row.tail is None else row.tail.to_dict(),
                     "fill_rate": row.fill_rate,
                     "terms": row.terms,
                     "differences": {name: value.to_dict() for name, value in row.differences.items()},
@@ -77,11 +81,18 @@ class Comparison:
         unit = f"{self.network.currency} per {self.network.period}"
         percent = f"{100 * self.evaluation.confidence:g} %"
         references = list(dict.fromkeys(name for row in self.rows for name in row.differences))
-        header = ["policy", f"cost, {unit} [{percent}]", "fill rate", *(f"difference to {r}" for r in references)]
+        header = [
+            "policy",
+            f"cost, {unit} [{percent}]",
+            "worst 5 % of paths",
+            "fill rate",
+            *(f"difference to {r}" for r in references),
+        ]
         body = [
             [
                 row.policy,
                 _interval(row.cost),
+                "-" if row.tail is None else _interval(row.tail),
                 f"{100 * row.fill_rate:.1f} %",
                 *(_difference(row.differences.get(r), self._reference_cost(r)) for r in references),
             ]
@@ -112,13 +123,15 @@ class Comparison:
         """One row per policy."""
         buffer = io.StringIO()
         references = list(dict.fromkeys(name for row in self.rows for name in row.differences))
-        columns = ["policy", "cost", "cost_low", "cost_high", "fill_rate", *(f"cost_{t.name}" for t in COST_TERMS)]
+        columns = ["policy", "cost", "cost_low", "cost_high", "cvar95", "cvar95_low", "cvar95_high", "fill_rate"]
+        columns += [f"cost_{term.name}" for term in COST_TERMS]
         for reference in references:
             columns += [f"difference_{reference}{suffix}" for suffix in ("", "_low", "_high")]
         writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in self.rows:
             data: dict[str, Any] = {"policy": row.policy, "fill_rate": row.fill_rate}
+            data |= {} if row.tail is None else _columns("cvar95", row.tail)
             data |= _columns("cost", row.cost) | {f"cost_{name}": value for name, value in row.terms.items()}
             for name, value in row.differences.items():
                 data |= _columns(f"difference_{name}", value)
@@ -152,6 +165,7 @@ def compare(
         Row(
             name,
             mean_interval(measured.cost, **options),  # type: ignore[arg-type]
+            tail_interval(measured.cost, **options) if len(measured.cost) >= FEWEST_IN_TAIL else None,  # type: ignore[arg-type]
             measured.fill_rate,
             {term.name: float(measured.terms[c].mean()) for c, term in enumerate(COST_TERMS)},
             {

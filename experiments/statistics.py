@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Interval", "mean_interval", "paired_difference"]
+__all__ = ["FEWEST_IN_TAIL", "Interval", "mean_interval", "paired_difference", "tail_interval", "tail_mean"]
 
 FloatArray = NDArray[np.float64]
+
+#: With fewer values the worst twentieth is less than one of them.
+FEWEST_IN_TAIL = 20
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,38 @@ def mean_interval(values: FloatArray, *, confidence: float = 0.95, resamples: in
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(mean, float(result.low), float(result.high))
+
+
+def tail_mean(values: FloatArray, level: float = 0.95, axis: int = -1) -> FloatArray:
+    """Mean of the largest ``1 - level`` of the values: conditional value at risk.
+
+    Where that share is no whole number of values, the last of them counts in part (Rockafellar & Uryasev 2002, Journal
+    of Banking & Finance 26(7)).
+    """
+    ordered = -np.sort(-np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1), axis=-1)
+    share = (1.0 - level) * ordered.shape[-1]
+    weight = np.clip(share - np.arange(ordered.shape[-1]), 0.0, 1.0)
+    return np.asarray(ordered @ weight / share)
+
+
+def tail_interval(
+    values: FloatArray, *, level: float = 0.95, confidence: float = 0.95, resamples: int = 5000, seed: int = 0
+) -> Interval:
+    """Conditional value at risk of independent values, shape (n,), with a percentile bootstrap interval."""
+    values = np.asarray(values, dtype=np.float64)
+    tail = float(tail_mean(values, level))
+    if np.ptp(values) <= 1e-12 * scale_of(values):
+        return Interval(tail, tail, tail)
+    result = stats.bootstrap(
+        (values,),
+        lambda sample, axis: tail_mean(sample, level, axis),
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=250,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(tail, float(result.low), float(result.high))
 
 
 def scale_of(*arrays: FloatArray) -> float:

@@ -18,11 +18,10 @@ from agents.learners.callbacks import CostLog, Progress, Stopper, Validation, sa
 from agents.learners.logs import ContinuedCsv
 from agents.learners.normalise import wrap
 from agents.learners.sb3 import build
-from envs.inventory import InventoryTask
 from envs.sb3 import TwinVecEnv
 from experiments.cli import run_command, say
 from experiments.config import TrainConfig
-from experiments.problems import compiled_network, load_tuned, references, save_tuned, task_arguments, tune_all
+from experiments.problems import compiled_network, load_tuned, make_task, references, save_tuned, tune_all
 from experiments.runs import RunFolder, versions
 from twin.compile import CompiledNetwork
 from twin.errors import ConfigError, RunError
@@ -91,7 +90,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool, extended: bool = False) -> TrainResult:
     training = config.training
-    compiled = compiled_network(config.network)
+    compiled = compiled_network(config.network, config.env)
     info = folder.info()
     if info.get("network_hash") not in {None, compiled.content_hash()}:
         raise RunError(f"{folder.path}: the network '{config.network.name}' has changed since the run started")
@@ -142,7 +141,7 @@ def _learn(
         save_tuned(tuned_file, tuned, compiled)
     tuning_seconds = time.perf_counter() - started
 
-    task = InventoryTask(compiled, **task_arguments(config.env, tuned))
+    task = make_task(compiled, config.env, tuned)
     world = TwinVecEnv(
         task, training.replicas, seed=seeds["training"], stagger=training.stagger, accrual=training.accrual
     )

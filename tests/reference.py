@@ -11,10 +11,12 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from tests.reference_contracts import Dealings
+from tests.reference_disruptions import Chance, Disruptions
 from twin.network import ArcTerms, Delay, Network, Product
 
 TERMS = ("holding", "transit_holding", "backlog", "lost_sales", "purchase")
-TERMS += ("freight", "fixed_order", "resource", "emissions", "revenue", "waste")
+TERMS += ("freight", "fixed_order", "resource", "emissions", "revenue", "waste", "contract", "expediting")
 NOTHING = 1e-9  # an amount below this is rounding
 
 
@@ -159,6 +161,8 @@ def flatten(network: Network) -> list[Arc]:
             uses = dict(mode.uses)
             for name, amount in supplier.uses.items() if supplier else ():
                 uses[name] = uses.get(name, 0.0) + amount
+            if supplier and supplier.contract is not None:
+                uses[f"contract:{lane.origin}"] = 1.0
             arcs.append(
                 Arc(
                     target=(lane.destination, lane.product),
@@ -195,10 +199,11 @@ def flatten(network: Network) -> list[Arc]:
 class ReferenceTwin:
     """One replica of a network at its decision epoch.
 
-    ``windows[a]`` is the mean lead time of arc a in whole periods; ``first_demand`` is drawn for period 0.
+    ``windows[a]`` is the mean lead time of arc a in whole periods; ``first_demand`` is drawn for period 0; ``chance``
+    gives the uniform numbers of disruptions and prices.
     """
 
-    def __init__(self, network: Network, windows: list[int], first_demand: list[float]) -> None:
+    def __init__(self, network: Network, windows: list[int], first_demand: list[float], chance: Chance) -> None:
         self.network, self.arcs = network, flatten(network)
         self.receive_first = network.phases[0] == "receive"
         self.stock: dict[tuple[str, str], Pile] = {}
@@ -214,7 +219,7 @@ class ReferenceTwin:
         self.mail = [deque([arc.terms.initial_flow] * arc.terms.order_delay) for arc in self.arcs]
         self.backorders = [0.0] * len(self.arcs)
         self.shipped = [0.0] * len(self.arcs)
-        self.available = dict.fromkeys(network.resources, 1.0)
+        self.disruptions, self.dealings = Disruptions(network, chance), Dealings(network, chance)
         zero = dict.fromkeys(network.demands, 0.0)
         self.demand, self.backlog, self.lost = dict(zero), dict(zero), dict(zero)
         self.delivered, self.served = dict(zero), dict(zero)
@@ -225,8 +230,12 @@ class ReferenceTwin:
         if network.phases == ("receive", "demand", "order"):
             self._demand(first_demand)
 
-    def step(self, orders, demand, lead, available) -> dict[str, float]:
+    def step(self, orders, demand, lead, moves=None) -> dict[str, float]:
         """One decision epoch to the next; returns the cost terms of the period that ends in between."""
+        self.dealings.decide(moves or [0] * len(self.dealings.relations), self.under_way)
+        feasible = [arc.nearest_feasible for arc in self.arcs]
+        uses, works = [arc.uses for arc in self.arcs], self.available
+        orders = self.dealings.gate(map(float, orders), lambda a, q: feasible[a](q), uses, works)
         self._order(orders, lead)
         if self.network.phases == ("receive", "order", "demand"):
             self._demand(demand)
@@ -240,8 +249,14 @@ class ReferenceTwin:
             costs = self._end_of_period()
             self._receive()
             self._demand(demand)
-        self.available = dict(zip(self.network.resources, available, strict=True))
+        self.disruptions.move()
+        self.dealings.end_of_period()
         return costs
+
+    @property
+    def available(self) -> dict[str, float]:
+        """The share of every resource that works."""
+        return self.disruptions.available | self.dealings.available
 
     @property
     def on_hand(self) -> dict[tuple[str, str], float]:
@@ -296,7 +311,7 @@ class ReferenceTwin:
         """Most that an arc can ship while everything works."""
         limits = [math.inf if arc.terms.capacity is None else arc.terms.capacity]
         for name, use in arc.uses.items():
-            capacity = self.network.resources[name].capacity
+            capacity = (self.network.resources | self.dealings.resources)[name].capacity
             limits.append(math.inf if capacity is None else capacity / use)
         return min(limits)
 
@@ -305,13 +320,14 @@ class ReferenceTwin:
 
     def _order(self, orders, lead) -> None:
         self.wasted = dict.fromkeys(self.wasted, 0.0)
-        resources = self.network.resources
-        wanted, request = [], []
+        resources = self.network.resources | self.dealings.resources
+        wanted, request, arriving, owed = [], [], [], list(self.backorders)
         for a, arc in enumerate(self.arcs):
             quantity = arc.nearest_feasible(float(orders[a]))
             if arc.terms.order_delay:
                 self.mail[a].append(quantity)
                 quantity = self.mail[a].popleft()
+            arriving.append(quantity)
             if self._down(arc) and not arc.waits:
                 quantity = 0.0
             wanted.append(quantity + self.backorders[a])
@@ -353,6 +369,7 @@ class ReferenceTwin:
                 self._send(a, lead[a], gone, amount)
                 owes = arc.backorders or self._down(arc)
                 self.backorders[a] = wanted[a] - amount if owes else 0.0
+        self.dealings.remember(arriving, owed, self.shipped, lead)
 
     def _send(self, a: int, lead: int, gone, amount: float) -> None:
         """Units leave with the life they have; those that would arrive with none perish on the way."""
@@ -403,21 +420,23 @@ class ReferenceTwin:
         for point, pile in self.stock.items():
             if point in self.wasted:
                 self.wasted[point] += pile.end_of_period()
-        cost = dict.fromkeys(TERMS, 0.0)
+        cost = dict.fromkeys(TERMS, 0.0) | self.dealings.cost
+        bought = self.dealings.purchase_cost(self.shipped)
         for (site, product), pile in self.stock.items():
             entry = self.network.sites[site].stock[product]
             cost["holding"] += entry.holding_cost * pile.total
             cost["waste"] += entry.waste_cost * self.wasted.get((site, product), 0.0)
+        resources = self.network.resources | self.dealings.resources
         for a, arc in enumerate(self.arcs):
             shipped, terms = self.shipped[a], arc.terms
             cost["transit_holding"] += terms.transit_holding_cost * self.in_transit(a)
-            cost["purchase"] += arc.price * shipped
+            cost["purchase"] += bought[a] if a in bought else arc.price * shipped
             cost["freight"] += arc.freight * shipped
             cost["fixed_order"] += terms.fixed_cost if shipped > 0 else 0.0
             cost["emissions"] += arc.emission * shipped
             cost["backlog"] += terms.backorder_cost * self.backorders[a]
             for name, amount in arc.uses.items():
-                cost["resource"] += self.network.resources[name].cost_per_unit * amount * shipped
+                cost["resource"] += resources[name].cost_per_unit * amount * shipped
         for name, stream in self.network.demands.items():
             cost["backlog" if stream.unmet == "backlog" else "lost_sales"] += stream.penalty * (
                 self.backlog[name] if stream.unmet == "backlog" else self.lost[name]

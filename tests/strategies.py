@@ -122,6 +122,28 @@ FRACTIONAL_ORDER_RULES = st.sampled_from(
     [{"lot_size": 0.5}, {"lot_size": 2.5, "minimum_order": 0.75}, {"minimum_order": 1.25, "maximum_order": 3.5}]
 )
 
+#: Outages that end otherwise than by chance in every period, and when they are foreseen or foreseeable.
+OUTAGES = [
+    {"duration": 2},
+    {"duration": {"distribution": "uniform_integer", "low": 0, "high": 4}},
+    {"duration": {"distribution": "gamma", "mean": 15.0, "sd": 9.0}, "duration_unit": "day"},
+    {"duration": {"distribution": "empirical", "values": [1, 5], "probabilities": [0.6, 0.4]}},
+]
+WINDOWS = [
+    {"start": 0, "duration": 2},
+    {"start": 4, "duration": 3},
+    {
+        "start": {"distribution": "uniform_integer", "low": 0, "high": 8},
+        "duration": {"distribution": "poisson", "mean": 2},
+    },
+    {"start": {"distribution": "uniform", "low": 10.0, "high": 50.0}, "duration": 20, "unit": "day"},
+]
+WARNINGS = [
+    {"ahead": 1},
+    {"ahead": 3, "recall": 0.8, "false_alarm": 0.1},
+    {"ahead": 2, "recall": 0.5, "false_alarm": 0.5},
+]
+
 
 def rarely(draw: st.DrawFn, one_in: int) -> bool:
     """True once in ``one_in`` times (and False in the simplest example)."""
@@ -142,27 +164,57 @@ def products_of(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def resources(draw: st.DrawFn) -> dict[str, Any]:
-    """Zero to two resources, some of them unreliable, some closed."""
+def availabilities(draw: st.DrawFn, shares: bool, plain: bool = False) -> dict[str, Any]:
+    """How something fails; ``shares`` says whether it may fail in part, ``plain`` that it is a two-state chain."""
+    out: dict[str, Any] = {"failure": 0.4, "recovery": 0.5}
+    if shares:
+        out["share_when_down"] = draw(st.sampled_from([0.0, 0.4]))
+    if plain:
+        return out
+    if draw(st.booleans()):
+        del out["recovery"]
+        out |= draw(st.sampled_from(OUTAGES))
+    if shares and draw(st.booleans()):
+        out["ramp"] = draw(st.integers(1, 4))
+    if draw(st.booleans()):
+        out["windows"] = draw(st.lists(st.sampled_from(WINDOWS), min_size=1, max_size=3))
+        if rarely(draw, 3):  # nothing else takes it down
+            out = {key: value for key, value in out.items() if key not in {"failure", "recovery", "duration"}}
+            out.pop("duration_unit", None)
+    if draw(st.booleans()):
+        out["warning"] = draw(st.sampled_from(WARNINGS))
+    return out
+
+
+@st.composite
+def resources(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Zero to two resources, some of them unreliable, some closed; and the causes that they depend on."""
     out: dict[str, Any] = {}
-    for index in range(draw(st.integers(0, 2))):
-        name, capacity = f"r{index}", draw(st.sampled_from([0.0, 4.0, 9.5, 30.0, None]))
+    capacities = [draw(st.sampled_from([0.0, 4.0, 9.5, 30.0, None])) for _ in range(draw(st.integers(0, 2)))]
+    disrupted, shares = draw(st.booleans()), None not in capacities
+    causes = {}
+    if disrupted and capacities:
+        causes = {f"c{k}": {"availability": draw(availabilities(shares))} for k in range(draw(st.integers(0, 2)))}
+    for index, capacity in enumerate(capacities):
+        name = f"r{index}"
         out[name] = {"cost_per_unit": draw(COST), "rationing": draw(st.sampled_from(["proportional", "priority"]))}
         if draw(st.booleans()):
-            share = 0.0 if capacity is None else draw(st.sampled_from([0.0, 0.4]))
-            out[name]["availability"] = {"failure": 0.4, "recovery": 0.5, "share_when_down": share}
-        elif capacity is None and out[name]["cost_per_unit"] == 0.0:  # it would be nothing at all
-            capacity = 9.5
+            out[name]["availability"] = draw(availabilities(capacity is not None, plain=not disrupted))
+        if causes:
+            out[name]["causes"] = draw(st.lists(st.sampled_from(sorted(causes)), unique=True, max_size=2))
+        if capacity is None and not ({"availability", "causes"} & {k for k, v in out[name].items() if v}):
+            capacity = 9.5 if out[name]["cost_per_unit"] == 0.0 else None  # it would be nothing at all
         if capacity is not None:
             out[name]["capacity"] = capacity
-    return out
+    needed = {cause for entry in out.values() for cause in entry.get("causes", ())}
+    return out, {name: entry for name, entry in causes.items() if name in needed}
 
 
 @st.composite
 def network_data(draw: st.DrawFn) -> dict[str, Any]:
     """Plain data of a valid network; arcs that may take zero time only lead forward, so that none forms a cycle."""
     products = draw(products_of())
-    limited = draw(resources())
+    limited, causes = draw(resources())
     uses = st.dictionaries(st.sampled_from(sorted(limited)), st.sampled_from([1.0, 0.5, 2.0]), max_size=2)
     uses = uses if limited else st.just({})
     suppliers = {
@@ -218,7 +270,7 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
             "initial_flow": draw(st.sampled_from([0.0, 0.0, 2.0])),
         }
         used = [*entry["uses"], *source.get("uses", ())]
-        closes = any(limited[name].get("availability", {}).get("share_when_down") == 0.0 for name in used)
+        closes = any(goes_down(limited[name], causes) for name in used)
         return rules(entry, products[product]["integer"], closes)
 
     def lane(origin: str, destination: str, product: str, lead_time: st.SearchStrategy[Any]) -> dict[str, Any]:
@@ -284,6 +336,7 @@ def network_data(draw: st.DrawFn) -> dict[str, Any]:
         "emission_price_per_kg": draw(COST),
         "products": products,
         "resources": limited,
+        "causes": causes,
         "suppliers": suppliers,
         "sites": sites,
         "lanes": lanes,
@@ -333,6 +386,13 @@ def correlations(draw: st.DrawFn, demands: dict[str, Any]) -> list[dict[str, Any
     return draw(st.sampled_from([together, chain]))
 
 
+def goes_down(resource: dict[str, Any], causes: dict[str, Any]) -> bool:
+    """Whether nothing of a resource works at times."""
+    entries = [resource["availability"]] if "availability" in resource else []
+    entries += [causes[name]["availability"] for name in resource.get("causes", ())]
+    return any(entry.get("share_when_down", 0.0) == 0.0 for entry in entries)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """A random network, parsed and checked."""
@@ -345,3 +405,70 @@ def random_orders(seed: int, periods: int, arcs: int, replicas: int) -> NDArray[
     kind = rng.integers(0, 6, size=(periods, arcs, replicas))
     amount = rng.gamma(2.0, 3.0, size=kind.shape)
     return np.choose(kind, [np.zeros_like(amount), -amount, amount, np.round(amount), amount / 10, amount * 50])
+
+
+CONTRACT = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["outside", "active", "qualified"]),
+        "qualification_periods": st.sampled_from([2, 1, 0, 3]),
+    },
+    optional={
+        "qualification_cost": st.just(50.0),
+        "switching_cost": st.just(20.0),
+        "exit_cost": st.just(5.0),
+    },
+)
+PRICE_PROCESS = st.sampled_from(
+    [
+        {"reversion": 0.2, "volatility": 0.1},
+        {"tariffs": [{"from": 0, "factor": 0.8}, {"from": 4, "factor": 1.25}, {"from": 6, "factor": 1.5}]},
+        {
+            "reversion": 0.5,
+            "volatility": 0.05,
+            "shock_probability": 0.3,
+            "shock": {"distribution": "gamma", "mean": 0.3, "sd": 0.1},
+            "tariffs": [{"from": 3, "factor": 1.4}],
+        },
+        {"shock_probability": 1.0, "shock": 0.1},
+    ]
+)
+
+
+@st.composite
+def dealt_data(draw: st.DrawFn) -> dict[str, Any]:
+    """Plain data of networks with contracts, expediting, breaks and moving prices; some have none of them after all."""
+    data = draw(network_data())
+    used = {lane["from"] for lane in data["lanes"]}
+    for name, supplier in data["suppliers"].items():
+        if name in used and not rarely(draw, 3):
+            supplier["contract"] = draw(CONTRACT)
+            if draw(st.booleans()):
+                supplier["contract"] |= {
+                    "capacity": draw(st.sampled_from([0.0, 3.0, 20.0])),
+                    "ramp": draw(st.integers(0, 3)),
+                }
+            if draw(st.booleans()) and supplier["contract"].get("capacity", 9.0) > 0.0:
+                supplier["contract"] |= {"minimum": 2.5, "shortfall_cost": 1.5}
+        for offer in supplier["offers"].values():
+            if rarely(draw, 3):
+                offer["price"] = 4.0
+                offer["breaks"] = [{"from": 3.0, "price": 3.0}, {"from": 8.0, "price": 0.0}]
+            if rarely(draw, 3):
+                offer["price"] = max(offer["price"], 0.5)
+                offer["price_process"] = draw(PRICE_PROCESS)
+    for lane in data["lanes"]:
+        for mode in lane["modes"].values():
+            if lane["from"] in data["suppliers"] and draw(st.booleans()):
+                mode["expediting"] = {"periods": draw(st.integers(1, 3)), "cost_per_unit": draw(COST)}
+    return data
+
+
+@st.composite
+def dealt_networks(draw: st.DrawFn) -> Network:
+    """Such a network, parsed and checked; some keep records where nothing else asks for them."""
+    return Network.parse(draw(dealt_data()) | {"records": draw(st.booleans())})
+
+
+def random_moves(seed: int, periods: int, relations: int, replicas: int) -> NDArray[np.int64]:
+    """Moves as an undecided planner makes them, allowed or not; shape (periods, relations, replicas)."""
+    return np.random.default_rng(seed + 1).integers(0, 5, size=(periods, relations, replicas))

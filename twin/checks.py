@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twin.contracts import contract_problems
 from twin.demand import correlation_matrix
+from twin.disruption_checks import disruption_problems, disruption_references, disruption_times, goes_down
 from twin.distributions import Empirical, Recorded
 from twin.errors import did_you_mean
 from twin.orders import whole_lots
 from twin.periods import period_table
+from twin.prices import price_problems
 
 if TYPE_CHECKING:
-    from twin.network import ArcTerms, Network, Resource
+    from twin.network import ArcTerms, Network
 
 __all__ = ["structural_problems"]
 
@@ -33,13 +36,15 @@ def structural_problems(network: Network) -> list[str]:
 
     References first: the checks of the flow only make sense once every name exists.
     """
-    problems = [*_references(network), *_units(network), *_duplicates(network)]
+    problems = [*_references(network), *disruption_references(network), *_units(network), *_duplicates(network)]
     if problems:
         return problems
     problems = [*_too_long(network)]
     if problems:
         return problems
     problems = [*_orders(network), *_limits(network), *_perishables(network), *_demands(network)]
+    problems += disruption_problems(network)
+    problems += [*contract_problems(network), *price_problems(network)]
     if problems:
         return problems
     return list(_unreachable(network)) + list(_zero_lead_cycles(network))
@@ -191,6 +196,7 @@ def _too_long(network: Network) -> Iterator[str]:
                     demand.random_shock.duration_unit,
                 )
             )
+    times += disruption_times(network)
     for path, law, unit in times:
         values = law.values if isinstance(law, (Recorded, Empirical)) else [law.mean_value + 4.0 * law.variance**0.5]
         longest = max(values) / network.periods(unit)
@@ -215,7 +221,7 @@ def _orders(network: Network) -> Iterator[str]:
                     f"{path}.maximum_order: {arc.maximum_order:g} allows no order (allowed: at least "
                     f"{smallest:g}, the smallest order in whole lots)"
                 )
-        downs = [name for name in uses if _goes_down(network.resources[name])]
+        downs = [name for name in uses if goes_down(network, name)]
         if arc.when_down is not None and not downs:
             yield (
                 f"{path}.when_down: no resource that it uses is ever down "
@@ -229,19 +235,13 @@ def _orders(network: Network) -> Iterator[str]:
             )
 
 
-def _goes_down(resource: Resource) -> bool:
-    """Whether nothing of it works at times, by itself (``failure``) or in a scenario."""
-    return resource.availability is not None and resource.availability.share_when_down == 0.0
-
-
 def _limits(network: Network) -> Iterator[str]:
     """Resources that limit nothing, gates that never open, series that cannot be combined."""
     for name, resource in network.resources.items():
         place = f"resources.{name}"
-        if resource.capacity is None and resource.availability is None and resource.cost_per_unit == 0.0:
+        fails = resource.availability is not None or resource.causes
+        if resource.capacity is None and not fails and resource.cost_per_unit == 0.0:
             yield f"{place}: has no capacity, no availability and no cost, so it limits nothing"
-        if resource.capacity is None and resource.availability is not None and resource.availability.share_when_down:
-            yield f"{place}.availability.share_when_down: a share of no limit is no limit (allowed: 0, or a capacity)"
     for name, site in network.sites.items():
         if site.working_hours is not None and site.working_hours.open[-1][1] > site.working_hours.cycle:
             last, cycle = site.working_hours.open[-1][1], site.working_hours.cycle

@@ -14,12 +14,15 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.contracts import CONTRACT_RESOURCE, Relations, contract_keys, relations_of
+from twin.disruptions import Disruptions, compile_disruptions, two_state_chain
 from twin.distributions import Distribution, Recorded
 from twin.flows import nominal_flows, usual_shares
 from twin.layers import layer_tables
-from twin.network import ArcTerms, Delay, Network, Recipe
+from twin.network import ArcTerms, Delay, Network, Recipe, Resource
 from twin.orders import whole_lots
 from twin.periods import late_table, period_table, whole_periods
+from twin.prices import Prices, price_keys, prices_of
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, Topology
 
 __all__ = ["CompiledNetwork", "compile_network"]
@@ -59,6 +62,11 @@ class CompiledNetwork:
         Per arc, in periods, of those tables. Shape (A,).
     demand_distributions
         Per demand stream, the distribution in each season (one entry when there is no seasonality).
+    resource_failure, resource_recovery, resource_share_when_down
+        The two-state chain that a planner takes each resource for; without ``disruptions`` it is that chain. The share
+        is the lowest that there is, 1 where it never fails. Shape (R,).
+    disruptions
+        What else disrupts them; None where the chains say all.
     demand_rate, demand_variance
         Per stock point, expected requirement per period (own demand and that of everything it feeds) and its
         variance. Shape (I,).
@@ -67,6 +75,11 @@ class CompiledNetwork:
     unit_value
         Per stock point, what a unit there has usually cost by then: purchase prices and freight along the usual
         shares, inputs of recipes included (standard cost). Shape (I,), money per unit.
+    relations
+        Suppliers on whom moves can be decided, see :mod:`twin.contracts`. A contract has a hidden resource, after those
+        of the file, that stands for its capacity and is down while it is not active.
+    prices
+        Offers whose price moves or falls with the quantity, see :mod:`twin.prices`.
     """
 
     network: Network
@@ -89,10 +102,13 @@ class CompiledNetwork:
     resource_failure: FloatArray
     resource_recovery: FloatArray
     resource_share_when_down: FloatArray
+    disruptions: Disruptions | None
     demand_rate: FloatArray
     demand_variance: FloatArray
     arc_flow: FloatArray
     unit_value: FloatArray
+    relations: Relations
+    prices: Prices
 
     @property
     def n_stocks(self) -> int:
@@ -110,9 +126,34 @@ class CompiledNetwork:
         return len(self.resource_names)
 
     @property
+    def n_exogenous(self) -> int:
+        """Number of rows of :data:`twin.state.EXOGENOUS`."""
+        return self.n_process_rows + len(self.network.resources) + len(self.prices.names)
+
+    @property
+    def n_process_rows(self) -> int:
+        """Number of those among them that belong to disruptions: none where every process is a two-state chain."""
+        return 0 if self.disruptions is None else self.disruptions.rows
+
+    @property
     def n_demands(self) -> int:
         """Number of demand streams."""
         return len(self.demand_names)
+
+    @property
+    def relation_names(self) -> tuple[str, ...]:
+        """Suppliers on whom moves can be decided, one per row of the moves."""
+        return self.relations.names
+
+    @property
+    def has_deals(self) -> bool:
+        """Whether a period has parts around the kernel's, see :mod:`twin.dealing`."""
+        return len(self.relations.rules.record_arc) + len(self.relations.names) + len(self.prices.rules.arc) > 0
+
+    @property
+    def deal_keys(self) -> tuple[str, ...]:
+        """Key paths of contracts, expediting, breaks and moving prices, which not every engine can deal with."""
+        return (*contract_keys(self.network), *price_keys(self.network))
 
     @property
     def pipeline_slots(self) -> int:
@@ -195,7 +236,8 @@ def compile_network(network: Network) -> CompiledNetwork:
     """
     points = network.stock_points()
     stock_index = {point: i for i, point in enumerate(points)}
-    resource_index = {name: r for r, name in enumerate(network.resources)}
+    resources = network.resources | _contract_resources(network)
+    resource_index = {name: r for r, name in enumerate(resources)}
     arcs = _arcs(network, stock_index, resource_index)
     tables = [_lead_table(network, arc) for arc in arcs]
     lead_mean = np.array([_table_moments(table)[0] for table in tables])
@@ -207,7 +249,6 @@ def compile_network(network: Network) -> CompiledNetwork:
     slots = _ints(max(1, len(table) - (phase_order != ORDER_RECEIVE_DEMAND)) for table in tables)
     stocks = [network.sites[site].stock[product] for site, product in points]
     emission_price = network.emission_price_per_kg
-    resources = list(network.resources.values())
     demands = list(network.demands.values())
     destination = _ints(arc.destination for arc in arcs)
     # How long after an order its goods are expected: time in the mail included.
@@ -217,7 +258,8 @@ def compile_network(network: Network) -> CompiledNetwork:
     # A transport of a perishable product carries its age; what is bought or made is fresh.
     life = _ints(layers.stock_life[arc.destination] if arc.is_transport else 0 for arc in arcs)
 
-    capacity = _floats(_most_shipped(network, arc) for arc in arcs)
+    limits = list(resources.values())
+    capacity = _floats(_most_shipped(limits, arc) for arc in arcs)
     backorders = _flags(arc.entry.unfilled == "backordered" for arc in arcs)
     waits = _flags(arc.uses and (arc.entry.when_down or _usual(arc.entry)) == "waits" for arc in arcs)
     lot = _floats(arc.entry.lot_size or float(network.products[arc.product].integer) for arc in arcs)
@@ -277,9 +319,9 @@ def compile_network(network: Network) -> CompiledNetwork:
         sequence=_downstream_first(inputs, destination, len(points)),
         group_ptr=group_ptr,
         group_arc=group_arc,
-        resource_capacity=_floats(_or_infinite(r.capacity) for r in resources),
-        resource_by_priority=_flags(r.rationing == "priority" for r in resources),
-        resource_cost=_floats(r.cost_per_unit for r in resources),
+        resource_capacity=_floats(_or_infinite(r.capacity) for r in limits),
+        resource_by_priority=_flags(r.rationing == "priority" for r in limits),
+        resource_cost=_floats(r.cost_per_unit for r in limits),
         demand_stock=demand_stock,
         demand_backlogs=_flags(d.unmet == "backlog" for d in demands),
         demand_integer=_flags(network.products[d.product].integer for d in demands),
@@ -309,13 +351,13 @@ def compile_network(network: Network) -> CompiledNetwork:
         _sums(demand_stock, (np.mean([s.variance for s in seasons]) for seasons in distributions), len(points)),
         topology.arc_unit_cost + topology.arc_freight,
     )
-    availability = [r.availability for r in resources]
+    chains = np.array([two_state_chain(r, network.causes, network.periods) for r in limits]).reshape(-1, 3)
     return CompiledNetwork(
         network=network,
         topology=topology,
         stock_names=tuple(f"{site}/{product}" for site, product in points),
         arc_names=tuple(arc.name for arc in arcs),
-        resource_names=tuple(network.resources),
+        resource_names=tuple(resources),
         demand_names=tuple(network.demands),
         arc_ends=tuple((arc.origin, points[arc.destination][0]) for arc in arcs),
         arc_units=tuple(network.products[arc.product].unit for arc in arcs),
@@ -328,13 +370,20 @@ def compile_network(network: Network) -> CompiledNetwork:
         initial_flow=_floats(arc.entry.initial_flow for arc in arcs),
         demand_distributions=distributions,
         demand_periods_per_season=_ints(d.seasonality.periods_per_factor if d.seasonality else 1 for d in demands),
-        resource_failure=_floats(a.failure if a else 0.0 for a in availability),
-        resource_recovery=_floats(a.recovery if a else 1.0 for a in availability),
-        resource_share_when_down=_floats(a.share_when_down if a else 1.0 for a in availability),
+        resource_failure=chains[:, 0].copy(),
+        resource_recovery=chains[:, 1].copy(),
+        resource_share_when_down=chains[:, 2].copy(),
+        disruptions=compile_disruptions(resources, network.causes, network.periods),
         demand_rate=flows.rate,
         demand_variance=flows.variance,
         arc_flow=flows.arc_flow,
         unit_value=flows.unit_value,
+        relations=relations_of(
+            network,
+            [arc.origin for arc in arcs],
+            [[r for r, _ in arc.uses if r < len(network.resources)] for arc in arcs],
+        ),
+        prices=prices_of(network),
     )
 
 
@@ -381,6 +430,8 @@ def _arcs(network: Network, stock_index: dict[tuple[str, str], int], resource_in
             uses: dict[str, float] = dict(supplier.uses) if supplier else {}
             for name, amount in mode.uses.items():
                 uses[name] = uses.get(name, 0.0) + amount
+            if supplier and supplier.contract is not None:
+                uses[CONTRACT_RESOURCE.format(lane.origin)] = 1.0
             arcs.append(
                 _Arc(
                     name=f"{lane.origin}->{lane.destination}:{mode_name}:{lane.product}",
@@ -417,10 +468,19 @@ def _arcs(network: Network, stock_index: dict[tuple[str, str], int], resource_in
     return arcs
 
 
-def _most_shipped(network: Network, arc: _Arc) -> float:
+def _contract_resources(network: Network) -> dict[str, Resource]:
+    """The hidden resource of every contract."""
+    return {
+        CONTRACT_RESOURCE.format(name): Resource(capacity=supplier.contract.capacity)
+        for name, supplier in network.suppliers.items()
+        if supplier.contract is not None
+    }
+
+
+def _most_shipped(resources: list[Resource], arc: _Arc) -> float:
     """Most units an arc can ever ship in a period: its own capacity, and that of every resource it uses."""
     limits = [_or_infinite(arc.entry.capacity)]
-    capacities = [_or_infinite(resource.capacity) for resource in network.resources.values()]
+    capacities = [_or_infinite(resource.capacity) for resource in resources]
     limits += [capacities[r] / amount for r, amount in arc.uses]
     return float(min(limits))
 

@@ -36,13 +36,23 @@ COST_TERMS: tuple[CostTerm, ...] = (
         "penalty x units owed to customers, over streams that backlog, + backorder_cost x units owed, over arcs",
     ),
     CostTerm("lost_sales", "penalty x units lost in the period, over streams that lose sales"),
-    CostTerm("purchase", "supplier price (or recipe unit_cost) x units shipped, over arcs"),
+    CostTerm(
+        "purchase",
+        "supplier price, at the break that is reached and times the factor in force, (or recipe unit_cost) "
+        "x units shipped, over arcs",
+    ),
     CostTerm("freight", "freight_cost x units shipped, over arcs"),
     CostTerm("fixed_order", "fixed_cost x 1[units shipped > 0], over arcs"),
     CostTerm("resource", "resource cost_per_unit x amount used"),
     CostTerm("emissions", "emission_price_per_kg x emissions_kg_per_unit x units shipped, over arcs"),
     CostTerm("revenue", "- price x units delivered, over demand streams"),
     CostTerm("waste", "waste_cost x units that perished, over perishable stock points"),
+    CostTerm(
+        "contract",
+        "qualification_cost, switching_cost and exit_cost of the moves made, + shortfall_cost x units ordered below "
+        "the minimum, over contracts",
+    ),
+    CostTerm("expediting", "cost_per_unit x units in the pipeline that were moved forward, over arcs"),
 )
 N_TERMS = len(COST_TERMS)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from twin import kernel
+from twin import dealing, kernel
 from twin.compile import CompiledNetwork, compile_network
 from twin.economics import COST_TERMS, N_TERMS, terminal_value
 from twin.errors import ActionError
@@ -31,7 +31,7 @@ class RolloutResult:
     Attributes
     ----------
     terms
-        (11, B) cost terms in the order of ``COST_TERMS``, money per period.
+        (13, B) cost terms in the order of ``COST_TERMS``, money per period.
     demand, served
         (B,) units asked for and units met at once, per period.
     terminal_value
@@ -69,7 +69,7 @@ class Twin:
     >>> twin = Twin(library.load("lost_sales_zipkin2008"), replicas=2, seed=7)
     >>> costs = twin.step([[5.0, 5.0]])
     >>> costs.shape
-    (11, 2)
+    (13, 2)
     """
 
     def __init__(
@@ -89,6 +89,8 @@ class Twin:
         if self.dtype not in (np.float64, np.float32):
             raise ActionError(f"dtype must be float64 or float32, received {self.dtype}")
         self._packed = self.compiled.topology.pack(self.dtype)
+        #: Whether a period has parts around the kernel's, see twin.dealing.
+        self._deals = self.compiled.has_deals
         self.tape = Tape(self.compiled)
         self._ahead = DrawAhead(self.tape)
         self.state = self.initial_state(np.full(replicas, seed, dtype=np.uint64), np.arange(replicas, dtype=np.uint32))
@@ -108,7 +110,10 @@ class Twin:
         state.seed[:], state.replica[:] = seed, replica
         if episode is not None:
             state.episode[:] = episode
-        demand = self.tape.demand(state, 1)[0]
+        self.tape.begin(state)
+        # Only where customers come before orders has a first demand been served by then.
+        served = self.tape.demand_offset == 1
+        demand = self.tape.demand(state, 1)[0] if served else np.empty((self.compiled.n_demands, len(seed)))
         state.head = int(kernel.prepare(self._packed, state.store, demand, state.head))
         return state
 
@@ -124,7 +129,7 @@ class Twin:
         replicas = self.state.replicas
         self.state = self.initial_state(np.full(replicas, seed, dtype=np.uint64), np.arange(replicas, dtype=np.uint32))
 
-    def step(self, orders: ArrayLike, draws: Draws | None = None) -> FloatArray:
+    def step(self, orders: ArrayLike, draws: Draws | None = None, moves: ArrayLike | None = None) -> FloatArray:
         """Place orders and advance one period.
 
         Parameters
@@ -133,16 +138,19 @@ class Twin:
             (A, B) units on each arc; what is not above 0 orders nothing.
         draws
             What the world does in this period (a time axis of length 1); from the twin's own paths when left out.
+        moves
+            (S, B) positions in :data:`twin.contracts.MOVES`, one row per relation (``compiled.relation_names``), which
+            happen before the orders; all keep when left out. One that is not allowed counts as keeping.
 
         Returns
         -------
-        ndarray, shape (11, B)
+        ndarray, shape (13, B)
             The period's cost terms; overwritten by the next step.
 
         Raises
         ------
         ActionError
-            When the shape is wrong or a number is NaN or infinite.
+            When a shape is wrong, a number is NaN or infinite, or there is no such move.
         """
         orders = np.ascontiguousarray(orders, dtype=self.dtype)
         expected = (self.compiled.n_arcs, self.state.replicas)
@@ -153,10 +161,16 @@ class Twin:
             raise ActionError(f"the order on '{arc}' is not a finite number")
         state = self.state
         _refuse_views(state)
+        chosen = None
+        if self._deals or moves is not None:
+            chosen = dealing.checked_moves(moves, self.compiled.relation_names, state.replicas)
         if draws is None:
             draws = self._ahead.next(state)
         else:
             _check_draws(draws, self.compiled, state.replicas)
+            draws = self.tape.completed(draws, state)
+        if chosen is not None:
+            orders, wanted, charges = self._begin(orders, chosen)
         kernel.step(
             self._packed,
             state.store,
@@ -167,9 +181,30 @@ class Twin:
             self._costs,
             state.head,
         )
+        if chosen is not None:
+            rules, prices = self.compiled.relations.rules, self.compiled.prices.rules
+            dealing.end(self._packed, state.store, rules, prices, draws.lead_time[0], wanted, charges, self._costs)
+        if draws.processes.shape[1]:
+            state.exogenous[:] = draws.processes[-1]
         state.head += 1
         state.period += 1
         return self._costs
+
+    def _begin(self, orders: FloatArray, moves: NDArray[np.int64]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Moves and the gate: the orders that are left, what arcs want, and what moves cost."""
+        rules, state = self.compiled.relations.rules, self.state
+        left, charges = orders.copy(), np.empty((2, state.replicas), self.dtype)
+        wanted = np.empty((len(rules.record_arc), state.replicas), self.dtype)
+        dealing.begin(self._packed, state.store, rules, state.head, moves, left, wanted, charges)
+        return left, wanted, charges
+
+    def allowed_moves(self) -> NDArray[np.bool_]:
+        """Which moves are allowed now, per relation: shape (S, 5, B), in the order of ``twin.contracts.MOVES``.
+
+        Keeping always; qualifying outside, activating once qualified, deactivating while active; expediting while there
+        are units under way on an arc on which it is possible.
+        """
+        return dealing.allowed_moves(self.state, self.compiled.relations)
 
     def positions(self) -> FloatArray:
         """Inventory position of every arc, shape (A, B); see :func:`twin.kernel.positions`."""
@@ -188,6 +223,21 @@ class Twin:
         """What arrives in bands of receipts ahead, shape (I * K, B); see :func:`twin.kernel.arrivals`."""
         out = np.zeros((self.compiled.n_stocks * len(edges), self.state.replicas), self.dtype)
         kernel.arrivals(self._packed, self.state.store, self.state.head, edges, out)
+        return out
+
+    @staticmethod
+    def scaled(action: NDArray[Any], low: FloatArray, center: FloatArray, high: FloatArray) -> FloatArray:
+        """Numbers in [-1, 1] (B, A) as units (A, B) between ``low`` and ``high``; see :func:`twin.kernel.scaled`."""
+        out = np.empty(action.shape[::-1])
+        kind = np.float32 if action.dtype == np.float32 else np.float64
+        kernel.scaled(np.ascontiguousarray(action, dtype=kind), low, center, high, out)
+        return out
+
+    @staticmethod
+    def tabulate(rows: FloatArray, low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows of numbers (n, B) as one row per replica (B, n), within bounds; see :func:`twin.kernel.tabulate`."""
+        out = np.empty(rows.shape[::-1], dtype=np.float32)
+        kernel.tabulate(rows, low, high, out)
         return out
 
     def fork(self) -> Twin:
@@ -211,7 +261,7 @@ class Twin:
             raise ActionError(f"the state has numbers of {state.store.numbers.dtype}, the twin of {self.dtype}")
         other = object.__new__(Twin)
         other.compiled, other.tape, other.state = self.compiled, self.tape, state
-        other.dtype, other._packed = self.dtype, self._packed
+        other.dtype, other._packed, other._deals = self.dtype, self._packed, self._deals
         other._ahead = DrawAhead(self.tape)
         other._costs = np.zeros((N_TERMS, state.replicas), self.dtype)
         return other
@@ -219,7 +269,7 @@ class Twin:
     def rollout(
         self, policy: str, levels: ArrayLike, periods: int, *, warm_up: int = 0, repeat: int = 1
     ) -> RolloutResult:
-        """Run a simple policy for many periods inside the kernel; the state moves on.
+        """Run a simple policy for many periods; the state moves on. No move is made on any relation.
 
         Parameters
         ----------
@@ -259,7 +309,7 @@ class Twin:
         costs, service = np.zeros((N_TERMS, replicas)), np.zeros((2, replicas))
         # Lead times that are fixed are not drawn, and take no memory.
         drawn = int((compiled.topology.arc_fixed_lead < 0).sum())
-        per_period = replicas * (compiled.n_demands + drawn + compiled.n_resources)
+        per_period = replicas * (compiled.n_demands + drawn + compiled.n_resources + compiled.n_exogenous)
         longest = max(1, _BLOCK_NUMBERS // max(1, per_period))
         done, total = 0, warm_up + periods
         paths = replicas // repeat
@@ -269,27 +319,43 @@ class Twin:
             length = min(longest, total - done)
             draws = self.tape.block(self.state.first(paths), length)
             if repeat > 1:
-                draws = Draws(
-                    np.tile(draws.demand, (1, 1, repeat)),
-                    np.tile(draws.lead_time, (1, 1, repeat)),
-                    np.tile(draws.availability, (1, 1, repeat)),
-                )
+                draws = draws.repeated(repeat)
+            if self._deals:
+                self._play(policy, levels, draws, warm_up - done, costs, service)
+                done += length
+                continue
             self.state.head = int(
                 kernel.rollout(
                     self._packed,
                     self.state.store,
                     codes[policy],
                     levels,
-                    *draws,
+                    draws.demand,
+                    draws.lead_time,
+                    draws.availability,
                     self.state.head,
                     max(0, warm_up - done),
                     costs,
                     service,
                 )
             )
+            if draws.processes.shape[1]:
+                self.state.exogenous[:] = draws.processes[-1]
             self.state.period += length
             done += length
         return RolloutResult(costs / periods, service[0] / periods, service[1] / periods, terminal_value(self.state))
+
+    def _play(
+        self, policy: str, levels: FloatArray, draws: Draws, warm_up: int, costs: FloatArray, service: FloatArray
+    ) -> None:
+        """A block of a rollout period by period; ``costs`` and ``service`` are added to."""
+        for t in range(len(draws.demand)):
+            orders = levels if policy == "constant" else self.base_stock_orders(self.positions(), levels)
+            terms = self.step(orders, draws.period(t))
+            if t >= warm_up:
+                costs += terms
+                service[0] += self.state.arrays.demand.sum(axis=0)
+                service[1] += self.state.arrays.served.sum(axis=0)
 
     def cost_names(self) -> tuple[str, ...]:
         """Names of the cost terms, in the order of :meth:`step`'s rows."""
@@ -304,8 +370,10 @@ def _refuse_views(state: TwinState) -> None:
 
 def _check_draws(draws: Draws, compiled: CompiledNetwork, replicas: int) -> None:
     """The kernel reads draws without asking for their shape."""
-    rows = (compiled.n_demands, compiled.n_arcs, compiled.n_resources)
+    rows = (compiled.n_demands, compiled.n_arcs, compiled.n_resources, compiled.n_exogenous)
     arrays: tuple[NDArray[Any], ...] = tuple(draws)
     for name, array, size in zip(Draws._fields, arrays, rows, strict=True):
+        if name == "processes" and array.shape[1:] == (0, 0) and size == len(compiled.network.resources):
+            continue  # left out, and all that they would say follows from availability
         if array.shape != (1, size, replicas):
             raise ActionError(f"draws.{name} must have shape (1, {size}, {replicas}), received {array.shape}")

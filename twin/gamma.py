@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import special
 
@@ -35,18 +36,30 @@ def gamma_quantile(shape: float, u: FloatArray) -> FloatArray:
     """
     if shape < _LEAST_SHAPE:
         return np.asarray(special.gammaincinv(shape, u))
-    roots, slopes = _knots(shape)
-    step = _SCORES[1] - _SCORES[0]
-    place = (special.ndtri(u) - _SCORES[0]) / step
-    index = np.clip(place.astype(np.int64), 0, len(_SCORES) - 2)
-    x = place - index
-    y0, y1 = roots[index], roots[index + 1]
-    d0, d1 = slopes[index] * step, slopes[index + 1] * step
-    value = (y0 + x * (d0 + x * (3.0 * (y1 - y0) - 2.0 * d0 - d1 + x * (2.0 * (y0 - y1) + d0 + d1)))) ** 3
-    outside = (place < 0.0) | (place > len(_SCORES) - 1)
-    if outside.any():
+    normal, step = np.asarray(special.ndtri(u)), _SCORES[1] - _SCORES[0]
+    value = np.empty(normal.shape)
+    beyond = _interpolate(value.reshape(-1), normal.reshape(-1), *_knots(shape), _SCORES[0], step)
+    value **= 3
+    if beyond:
+        place = (normal - _SCORES[0]) / step
+        outside = (place < 0.0) | (place > len(_SCORES) - 1)
         value = np.where(outside, special.gammaincinv(shape, u), value)
     return np.asarray(value)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _interpolate(out, scores, roots, slopes, first, step):  # type: ignore[no-untyped-def]
+    """The cube root at every score; returns whether a score lies beyond the grid."""
+    beyond = False
+    for k in range(len(scores)):
+        place = (scores[k] - first) / step
+        beyond |= place < 0.0 or place > len(roots) - 1
+        index = min(max(int(place), 0), len(roots) - 2)
+        x = place - index
+        y0, y1 = roots[index], roots[index + 1]
+        d0, d1 = slopes[index] * step, slopes[index + 1] * step
+        out[k] = y0 + x * (d0 + x * (3.0 * (y1 - y0) - 2.0 * d0 - d1 + x * (2.0 * (y0 - y1) + d0 + d1)))
+    return beyond
 
 
 @lru_cache(maxsize=4096)

@@ -26,7 +26,18 @@ from numba.extending import intrinsic
 from twin.state import StateArrays, Store
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND, Topology
 
-__all__ = ["BASE_STOCK", "CONSTANT", "arrivals", "base_stock_orders", "positions", "prepare", "rollout", "step"]
+__all__ = [
+    "BASE_STOCK",
+    "CONSTANT",
+    "arrivals",
+    "base_stock_orders",
+    "positions",
+    "prepare",
+    "rollout",
+    "scaled",
+    "step",
+    "tabulate",
+]
 
 #: A fused rollout works on a tile of replicas at a time, whose state, gathered, takes about so many bytes and stays in
 #: the second-level cache.
@@ -157,6 +168,15 @@ def _arrays(store):  # type: ignore[no-untyped-def]
         _rows(numbers, m[13], m[14]),  # layers
         _rows(numbers, m[14], m[15]),  # transit_layers
         _rows(numbers, m[15], m[16]),  # wasted
+        _rows(numbers, m[16], m[17]),  # process_up
+        _rows(numbers, m[17], m[18]),  # process_elapsed
+        _rows(numbers, m[18], m[19]),  # process_remaining
+        _rows(numbers, m[19], m[20]),  # warning
+        _rows(numbers, m[20], m[21]),  # since
+        _rows(numbers, m[21], m[22]),  # price
+        _rows(numbers, m[22], m[23]),  # stage
+        _rows(numbers, m[23], m[24]),  # clock
+        _rows(numbers, m[24], m[25]),  # on_time
     )
 
 
@@ -323,10 +343,11 @@ def _request(top, st, orders, head, b0, b1):  # type: ignore[no-untyped-def]
                 amount = st.mail[row, b]
                 st.mail[row, b] = st.shipped[a, b]
                 st.shipped[a, b] = amount
-        if top.use_ptr[a] < top.use_ptr[a + 1] and not top.arc_waits[a]:
-            for b in range(b0, b1):
-                if _is_down(top, st, a, b):
-                    st.shipped[a, b] = zero
+        if not top.arc_waits[a]:
+            for j in range(top.use_ptr[a], top.use_ptr[a + 1]):
+                r = top.use_resource[j]
+                for b in range(b0, b1):
+                    st.shipped[a, b] = zero if st.availability[r, b] == zero else st.shipped[a, b]
         if top.arc_owes[a]:
             for b in range(b0, b1):
                 st.shipped[a, b] += st.backorders[a, b]
@@ -468,16 +489,21 @@ def _ship(top, st, lead, head, stock_asked, resource_asked, resource_left, b0, b
             if top.arc_life[a] > 0:
                 _carry(top, st, head, a, lands, b0, b1)
             else:
+                # Slots of replicas lie far apart: no visit for nothing, and no division for every shipment.
+                turn = head % slots
                 for b in range(b0, b1):
                     amount = st.shipped[a, b]
                     slot = lands[b - b0]
-                    if slot >= 0:
-                        st.pipeline[first + (head + slot) % slots, b] += amount
-                        st.in_transit[a, b] += amount
-                    else:
+                    if slot < 0:
                         st.on_hand[i, b] += amount
                         if fresh >= 0:
                             st.layers[fresh, b] += amount
+                    elif amount != zero:
+                        slot += turn
+                        while slot >= slots:
+                            slot -= slots
+                        st.pipeline[first + slot, b] += amount
+                        st.in_transit[a, b] += amount
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
@@ -605,7 +631,7 @@ def step(packed, store, orders, demand, lead, availability, costs, head):  # typ
     demand, lead, availability
         (D, B), (A, B), (R, B): one period of :class:`twin.tape.Draws`.
     costs
-        (11, B), filled with the period's cost terms.
+        (13, B), filled with the period's cost terms.
     head
         Ring position; the caller adds one afterwards.
     """
@@ -739,6 +765,58 @@ def arrivals(packed, store, head, edges, out):  # type: ignore[no-untyped-def]
             out[last, b] = max(zero, out[last, b])
 
 
+@njit(cache=True, nogil=True)
+def scaled(action, low, center, high, out):  # type: ignore[no-untyped-def]
+    """Bring numbers from [-1, 1] to units: -1 is ``low``, 0 ``center`` and 1 ``high``, straight lines between them.
+
+    Parameters
+    ----------
+    action
+        (B, A); what lies outside counts as the end that it lies beyond.
+    low, center, high
+        (A,) units.
+    out
+        (A, B), filled with units.
+    """
+    replicas = np.uint64(action.shape[0])
+    for a in range(action.shape[1]):
+        middle, up, down = center[a], high[a] - center[a], center[a] - low[a]
+        row = out[a]
+        for b in range(np.uint64(0), replicas):
+            row[b] = action[b, a]
+        for b in range(np.uint64(0), replicas):  # apart from the gathering, so that nothing branches
+            value = row[b]
+            value = -1.0 if value < -1.0 else value
+            value = 1.0 if value > 1.0 else value
+            row[b] = middle + value * (up if value >= 0.0 else down)
+
+
+@njit(cache=True, nogil=True)
+def tabulate(rows, low, high, out):  # type: ignore[no-untyped-def]
+    """Turn rows of numbers into one row per replica, in single precision and within bounds.
+
+    Sixteen replicas at a time, so that what is read together lies together.
+
+    Parameters
+    ----------
+    rows
+        (n, B).
+    low, high
+        (n,) float32.
+    out
+        (B, n) float32, filled.
+    """
+    none, count = np.uint64(0), np.uint64(rows.shape[0])
+    for first in range(0, rows.shape[1], 16):
+        b0, b1 = np.uint64(first), np.uint64(min(rows.shape[1], first + 16))
+        for k in range(none, count):
+            least, most = low[k], high[k]
+            for b in range(b0, b1):
+                value = np.float32(rows[k, b])
+                value = least if value <= least else value
+                out[b, k] = most if value >= most else value
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _base_stock_orders(top, position, levels, orders, drawn, b0, b1):  # type: ignore[no-untyped-def]
     number = orders.dtype
@@ -806,7 +884,7 @@ def rollout(packed, store, policy, levels, demand, lead, availability, head, war
     warm_up
         Leading periods whose costs are not counted.
     costs
-        (11, B): the sums of the cost terms over counted periods are added.
+        (13, B): the sums of the cost terms over counted periods are added.
     service
         (2, B): units asked for and units served at once are added.
 

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from twin.contracts import Contract, Expediting
 from twin.demand import Correlation, Demand, Forecast, Goodwill, Name, RandomShock, Seasonality, Shock, Trend
+from twin.disruptions import Availability, Cause, EarlyWarning, Window
 from twin.distributions import TAGS, Distribution
 from twin.errors import NetworkError
 from twin.periods import DAYS, TimeUnit
+from twin.prices import Break, PriceProcess, Tariff
 from twin.schema import Flag, NonNegative, Positive, Share, StrictModel, Whole, explain
 
 if TYPE_CHECKING:
@@ -28,10 +31,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ArcTerms",
     "Availability",
+    "Break",
+    "Cause",
+    "Contract",
     "Correlation",
     "Delay",
     "Demand",
     "Docks",
+    "EarlyWarning",
+    "Expediting",
     "Forecast",
     "Goodwill",
     "KnownValue",
@@ -40,6 +48,7 @@ __all__ = [
     "Network",
     "Offer",
     "Phase",
+    "PriceProcess",
     "Product",
     "RandomShock",
     "Recipe",
@@ -49,7 +58,9 @@ __all__ = [
     "Site",
     "Stock",
     "Supplier",
+    "Tariff",
     "Trend",
+    "Window",
     "WorkingHours",
 ]
 
@@ -62,7 +73,9 @@ PHASE_ORDERS: tuple[tuple[Phase, Phase, Phase], ...] = (
 )
 
 #: Keys whose value is a distribution: pydantic adds the distribution's name to the path below them.
-_DISTRIBUTION_KEYS = frozenset({"lead_time", "distribution", "size", "time", "duration", "factor", "handling_time"})
+_DISTRIBUTION_KEYS = frozenset(
+    {"lead_time", "distribution", "size", "time", "duration", "factor", "handling_time", "shock", "start"}
+)
 
 
 class Product(StrictModel):
@@ -131,6 +144,8 @@ class Offer(StrictModel):
     """A product that an external supplier sells."""
 
     price: NonNegative = Field(default=0.0, description="money per unit, paid when it ships")
+    breaks: tuple[Break, ...] = Field(default=(), description="lower prices from a quantity on, in ascending order")
+    price_process: PriceProcess | None = Field(default=None, description="how the price moves; it stays when absent")
 
 
 class Delay(StrictModel):
@@ -150,6 +165,7 @@ class Supplier(StrictModel):
     delay: Delay | None = None
     uses: dict[Name, Positive] = Field(default_factory=dict, description="resource -> amount per unit shipped")
     on_time_share: Share | None = Field(default=None, description="measured reliability, for the reader")
+    contract: Contract | None = Field(default=None, description="needed to order from it; nothing when absent")
 
 
 class ArcTerms(StrictModel):
@@ -182,6 +198,7 @@ class Mode(ArcTerms):
     """One way to move a product along a lane (air, ocean, truck, ...)."""
 
     freight_cost: NonNegative = Field(default=0.0, description="money per unit shipped")
+    expediting: Expediting | None = Field(default=None, description="whether what is under way may be moved forward")
 
 
 class Lane(StrictModel):
@@ -203,16 +220,6 @@ class Recipe(ArcTerms):
     unit_cost: NonNegative = Field(default=0.0, description="money per unit started")
 
 
-class Availability(StrictModel):
-    """Markov up/down: per period, fails with ``failure`` while up and recovers with ``recovery`` while down."""
-
-    failure: Share
-    recovery: float = Field(strict=True, gt=0.0, le=1.0)
-    share_when_down: float = Field(
-        default=0.0, strict=True, ge=0.0, lt=1.0, description="share of capacity left while down"
-    )
-
-
 class Resource(StrictModel):
     """Something that lanes and recipes share and that is limited: a line, a quay, a supplier's capacity."""
 
@@ -223,6 +230,9 @@ class Resource(StrictModel):
     cost_per_unit: NonNegative = 0.0
     rationing: Literal["proportional", "priority"] = "proportional"
     availability: Availability | None = None
+    causes: tuple[Name, ...] = Field(
+        default=(), description="what it depends on besides: its share is multiplied by those of its causes"
+    )
 
 
 class KnownValue(StrictModel):
@@ -255,9 +265,14 @@ class Network(StrictModel):
     lanes: tuple[Lane, ...] = ()
     recipes: dict[Name, Recipe] = Field(default_factory=dict)
     resources: dict[Name, Resource] = Field(default_factory=dict)
+    causes: dict[Name, Cause] = Field(default_factory=dict, description="what several resources lose at once")
     demands: dict[Name, Demand] = Field(min_length=1)
     correlations: tuple[Correlation, ...] = ()
     known_values: tuple[KnownValue, ...] = ()
+    records: Flag = Field(
+        default=False,
+        description="keep how suppliers have delivered of late even where none has a contract",
+    )
 
     @field_validator("phases")
     @classmethod

@@ -13,15 +13,29 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from twin.compile import CompiledNetwork
+from twin.contracts import STAGES
 from twin.errors import StaleStateError, did_you_mean
 
-__all__ = ["StateArrays", "Store", "TwinState", "empty_state", "starting_state"]
+__all__ = ["EXOGENOUS", "StateArrays", "Store", "TwinState", "empty_state", "starting_state"]
 
 FloatArray = NDArray[np.float64]
 
 #: Arrays that turn with ``head``, and those with several rows per entity.
 RINGS = ("pipeline", "mail", "transit_layers")
 _NESTED = (*RINGS, "layers")
+
+#: Arrays that move by themselves, whatever is decided: the rows of ``Draws.processes``, in this order and together.
+EXOGENOUS = ("process_up", "process_elapsed", "process_remaining", "warning", "since", "price")
+
+
+#: Largest value of the arrays that have one, and arrays that hold whole numbers.
+_HIGHEST = {"stage": len(STAGES) - 1.0} | dict.fromkeys(
+    ("availability", "goodwill", "process_up", "warning", "on_time"), 1.0
+)
+_COUNTED = ("process_up", "process_elapsed", "process_remaining", "warning", "since", "stage", "clock")
+
+#: Sections of a snapshot that are not called like their array: there ``clock`` is the place on the path.
+_SECTION = {"clock": "contract_clock"}
 
 
 class StateArrays(NamedTuple):
@@ -50,6 +64,15 @@ class StateArrays(NamedTuple):
     layers: FloatArray  # (layers of perishable stock points, B) units, by remaining life
     transit_layers: FloatArray  # (slots x lives of perishable transports, B) units, by life on arrival
     wasted: FloatArray  # (perishable stock points, B) units that perished
+    process_up: FloatArray  # (J, B) 1 while up, 0 while down, see twin.disruptions
+    process_elapsed: FloatArray  # (J, B) periods since it last went up or down
+    process_remaining: FloatArray  # (J, B) periods until an outage ends or, while up, an announced failure strikes
+    warning: FloatArray  # (processes that warn, B) 1 where a failure is announced, rightly or wrongly
+    since: FloatArray  # (resources of the file, B) periods since availability last changed between all and not all
+    price: FloatArray  # (K, B) factor in force on a price that moves, > 0
+    stage: FloatArray  # (C, B) where a contract stands: a position in twin.contracts.STAGES
+    clock: FloatArray  # (C, B) periods of qualification to come, or periods that a contract has been active
+    on_time: FloatArray  # (arcs whose record is kept, B) smoothed share of what was wanted that shipped on time, 0..1
 
 
 class Store(NamedTuple):
@@ -88,9 +111,16 @@ class TwinState:
         numbers, marks = self.store
         return StateArrays(*(numbers[first:last] for first, last in pairwise(marks.tolist())))
 
+    @cached_property
+    def exogenous(self) -> FloatArray:
+        """View of the rows of all ``EXOGENOUS`` arrays, which a period's ``Draws.processes`` replaces."""
+        fields, marks = StateArrays._fields, self.store.marks
+        first, last = marks[fields.index(EXOGENOUS[0])], marks[fields.index(EXOGENOUS[-1]) + 1]
+        return self.store.numbers[first:last]
+
     def __getstate__(self) -> dict[str, Any]:
         # The views go: a copy makes its own, of its own store.
-        return {name: value for name, value in self.__dict__.items() if name != "arrays"}
+        return {name: value for name, value in self.__dict__.items() if name not in {"arrays", "exogenous"}}
 
     @property
     def replicas(self) -> int:
@@ -132,12 +162,16 @@ class TwinState:
         return np.asarray(first + (self.head * width + offset) % rows)
 
     def assign(self, index: NDArray[np.int64], other: TwinState) -> None:
-        """Replace replicas ``index`` by those of ``other`` (same network, one replica per index)."""
+        """Replace replicas ``index`` by those of ``other`` (same network, one replica per index or one for all)."""
+        # Neighbours, as the groups of a training run are, go as one block: a fifth of the time.
+        together = len(index) > 0 and bool((np.diff(index) == 1).all())
+        columns = slice(int(index[0]), int(index[-1]) + 1) if together else index
         for name, mine, theirs in zip(StateArrays._fields, self.arrays, other.arrays, strict=True):
             if name not in RINGS:
-                mine[:, index] = theirs
+                mine[:, columns] = theirs
             elif len(mine):
-                mine[np.ix_(self.ring_order(name), index)] = other.logical(name)
+                rows = self.ring_order(name)
+                mine[rows if together else rows[:, None], columns] = other.logical(name)
         self.seed[index] = other.seed
         self.replica[index] = other.replica
         self.episode[index] = other.episode
@@ -174,7 +208,7 @@ class TwinState:
             if field == "in_transit" and values.dtype == np.float32:  # a running sum, in which rounding adds up
                 values = np.add.reduceat(np.append(self.logical("pipeline")[:, replica], 0.0), ptr[:-1])
             if field in names:
-                out[field] = {n: float(v) for n, v in zip(names[field], values, strict=True)}
+                out[_SECTION.get(field, field)] = {n: float(v) for n, v in zip(names[field], values, strict=True)}
             else:
                 out[field] = {
                     owner: {key: float(values[row]) for key, row in rows.items() if values[row] != 0.0}
@@ -199,9 +233,13 @@ class TwinState:
         state = empty_state(compiled, 1)
         arrays = state.arrays
         for field, names in state._names().items():
-            highest = 1.0 if field in {"availability", "goodwill"} else np.inf
-            values = _section(snapshot, field, names)
-            getattr(arrays, field)[:, 0] = [_amount(f"{field}.{name}", values[name], highest) for name in names]
+            place = _SECTION.get(field, field)
+            if not names and place not in snapshot:
+                continue  # it is empty; a snapshot need not know that there is such a section
+            values, amount = _section(snapshot, place, names), _whole if field in _COUNTED else _amount
+            getattr(arrays, field)[:, 0] = [
+                amount(f"{place}.{name}", values[name], _HIGHEST.get(field, np.inf)) for name in names
+            ]
         for field in _NESTED:
             sections = state._rows(field)
             given = _section(snapshot, field, tuple(sections))
@@ -221,6 +259,8 @@ class TwinState:
     def _names(self) -> dict[str, tuple[str, ...]]:
         """Names of the rows of every array that has one row per entity."""
         top, arcs, demands = self.compiled.topology, self.compiled.arc_names, self.compiled.demand_names
+        disruptions = self.compiled.disruptions
+        processes = () if disruptions is None else disruptions.names
         return {
             "on_hand": self.compiled.stock_names,
             "in_transit": arcs,
@@ -232,6 +272,15 @@ class TwinState:
             "lost": demands,
             "delivered": demands,
             "shipped": arcs,
+            "process_up": processes,
+            "process_elapsed": processes,
+            "process_remaining": processes,
+            "warning": () if disruptions is None else disruptions.warning_names,
+            "since": tuple(self.compiled.network.resources),
+            "price": self.compiled.prices.names,
+            "stage": self.compiled.relations.contracts,
+            "clock": self.compiled.relations.contracts,
+            "on_time": tuple(arcs[a] for a in self.compiled.relations.rules.record_arc),
             "goodwill": tuple(demands[d] for d in np.flatnonzero(top.demand_goodwill >= 0)),
             "wasted": tuple(self.compiled.stock_names[i] for i in np.flatnonzero(top.stock_waste >= 0)),
         }
@@ -260,6 +309,18 @@ class TwinState:
                 out[name] = dict(zip(keys, rows, strict=True))
         return out
 
+    def _check_deals(self) -> None:
+        """Prices are above 0, and the hidden resource of a contract agrees with its stage (the first replica's)."""
+        arrays, relations = self.arrays, self.compiled.relations
+        for k in np.flatnonzero(arrays.price[:, 0] <= 0.0):
+            raise StaleStateError(f"price.{self.compiled.prices.names[k]}: must be above 0 (received 0)")
+        for c, name in enumerate(relations.contracts):
+            stage, ramp, r = STAGES[int(arrays.stage[c, 0])], relations.rules.ramp[c], relations.rules.resource[c]
+            share = min(1.0, (arrays.clock[c, 0] + 1.0) / ramp) if ramp else 1.0
+            works = share if stage == "active" else 0.0
+            place = f"availability.{self.compiled.resource_names[r]}"
+            _agree(place, arrays.availability[r, 0], f"that of '{name}' at stage '{stage}'", works)
+
     def _check_sums(self) -> None:
         """Numbers that are kept twice must agree, and what can never be owed must be 0 (the first replica's).
 
@@ -270,6 +331,7 @@ class TwinState:
             where the network cancels or loses it.
         """
         top, arrays = self.compiled.topology, self.arrays
+        self._check_deals()
         for k in np.flatnonzero(~top.arc_owes & (arrays.backorders[:, 0] > 0.0)):
             name, units = self.compiled.arc_names[k], arrays.backorders[k, 0]
             raise StaleStateError(f"backorders.{name}: {units:g} units, but this arc cancels what it cannot ship")
@@ -292,6 +354,8 @@ def empty_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = np.
     """A state with nothing in stock or under way and every resource available, at period 0."""
     top = compiled.topology
     stocks, arcs, demands = len(top.stock_holding), len(top.arc_capacity), len(top.demand_stock)
+    disruptions = compiled.disruptions
+    processes = 0 if disruptions is None else len(disruptions.names)
     rows = {
         "on_hand": stocks,
         "pipeline": int(top.pipe_ptr[-1]),
@@ -304,6 +368,15 @@ def empty_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = np.
         "layers": int(top.layer_ptr[-1]),
         "transit_layers": int(top.transit_ptr[-1]),
         "wasted": int((top.stock_waste >= 0).sum()),
+        "process_up": processes,
+        "process_elapsed": processes,
+        "process_remaining": processes,
+        "warning": 0 if disruptions is None else len(disruptions.warning_names),
+        "since": len(compiled.network.resources),
+        "price": len(compiled.prices.names),
+        "stage": len(compiled.relations.contracts),
+        "clock": len(compiled.relations.contracts),
+        "on_time": len(compiled.relations.rules.record_arc),
     }
     marks = np.cumsum([0, *(rows.get(name, demands) for name in StateArrays._fields)]).astype(np.int64)
     state = TwinState(
@@ -316,6 +389,11 @@ def empty_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = np.
     )
     state.arrays.availability[:] = 1.0
     state.arrays.goodwill[:] = 1.0
+    if disruptions is not None:
+        state.arrays.process_up[:] = 1.0
+        state.arrays.process_elapsed[:] = disruptions.processes.ramp[:, None]
+    state.arrays.price[:] = 1.0
+    state.arrays.on_time[:] = 1.0
     return state
 
 
@@ -327,6 +405,11 @@ def starting_state(compiled: CompiledNetwork, replicas: int, dtype: DTypeLike = 
     top, state = compiled.topology, empty_state(compiled, replicas, dtype)
     arrays = state.arrays
     arrays.on_hand[:] = compiled.initial_on_hand[:, None]
+    arrays.price[:] = compiled.prices.start[:, None]
+    arrays.stage[:], arrays.clock[:] = compiled.relations.stage[:, None], compiled.relations.clock[:, None]
+    arrays.availability[compiled.relations.rules.resource] = (compiled.relations.stage == STAGES.index("active"))[
+        :, None
+    ]
     for i in np.flatnonzero(top.stock_life):
         arrays.layers[top.entry_layer[top.entry_ptr[i + 1] - 1]] = compiled.initial_on_hand[i]
     for a in np.flatnonzero(compiled.initial_flow > 0.0):
@@ -365,6 +448,12 @@ def _amount(place: str, value: Any, highest: float = np.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= highest or value == np.inf:
         limit = "" if highest == np.inf else f" and at most {highest:g}"
         raise StaleStateError(f"{place}: must be a finite number, at least 0{limit} (received {value!r})")
+    return float(value)
+
+
+def _whole(place: str, value: Any, highest: float = np.inf) -> float:
+    if _amount(place, value, highest) % 1.0:
+        raise StaleStateError(f"{place}: must be a whole number (received {value!r})")
     return float(value)
 
 

@@ -17,22 +17,23 @@ from scipy import special
 from twin.compile import CompiledNetwork
 from twin.demand import RandomShock, correlation_matrix
 from twin.distributions import Distribution, Empirical, Fixed, IntegerDistribution, Recorded
+from twin.outages import Outages, count_since
 from twin.periods import period_table
+from twin.price_paths import price_paths
 from twin.state import TwinState
 from twin.topology import RECEIVE_DEMAND_ORDER
-from twin.uniforms import fill_uniform
+from twin.uniforms import AVAILABILITY, DEMAND, HANDLING, LEAD_TIME, SHOCK, fill_uniform
 
 __all__ = ["AVAILABILITY", "DEMAND", "HANDLING", "LEAD_TIME", "DrawAhead", "Draws", "Tape"]
 
 FloatArray = NDArray[np.float64]
 
-#: Stream numbers. A new stream gets a new number; these never change, or recorded runs would.
-DEMAND, LEAD_TIME, AVAILABILITY, PRICE, INITIAL_STATE, SHOCK, HANDLING = 0, 1, 2, 3, 4, 5, 7
-
 #: Weight below which an autocorrelated stream forgets its past.
 _FORGOTTEN = 1e-9
 
-_GUIDE = 256  # entries of a guide table: a search starts at most a few steps from its answer
+_GUIDE = 1024  # entries of a guide table: nearly every search starts at its answer
+
+_LEFT_OUT = np.zeros((1, 0, 0))  # where they follow from availability, see Tape.completed
 
 
 class Draws(NamedTuple):
@@ -41,32 +42,54 @@ class Draws(NamedTuple):
     demand: FloatArray  # (T, D, B) units
     lead_time: NDArray[np.int32]  # (T, A, B) periods; arcs with a fixed lead time are not filled
     availability: FloatArray  # (T, R, B) share, of the period AFTER each
+    processes: FloatArray = _LEFT_OUT  # (T, rows, B) of twin.state.EXOGENOUS, of the period AFTER each
 
     def period(self, t: int) -> Draws:
         """The draws of the t-th period alone, still with a time axis of length 1."""
-        return Draws(self.demand[t : t + 1], self.lead_time[t : t + 1], self.availability[t : t + 1])
+        now = slice(t, t + 1)
+        return Draws(self.demand[now], self.lead_time[now], self.availability[now], self.processes[now])
+
+    def repeated(self, times: int) -> Draws:
+        """The same draws for ``times`` blocks of replicas, one after another."""
+        copies = (1, 1, times)
+        return Draws(
+            np.tile(self.demand, copies),
+            np.tile(self.lead_time, copies),
+            np.tile(self.availability, copies),
+            np.tile(self.processes, copies),
+        )
+
+
+@njit(cache=True, inline="always")
+def _found(u, cumulative, value, guide):  # type: ignore[no-untyped-def]
+    """The smallest value whose cumulative probability is at least u."""
+    i = np.uint64(guide[np.uint64(u * _GUIDE)])
+    while cumulative[i] < u:
+        i += np.uint64(1)
+    return value[i]
 
 
 @njit(cache=True, nogil=True)
 def _look_up(out, source, period, offset, entities, tables):  # type: ignore[no-untyped-def]
-    """Replace uniforms by table quantiles: the smallest value whose cumulative probability is at least u."""
+    """Replace uniforms by table quantiles; where a season has no table, its quantile is computed elsewhere."""
     steps, _, replicas = out.shape
     for j in range(len(entities)):
         e = entities[j]
         first, seasons, length = tables.first[j], tables.seasons[j], tables.length[j]
+        start, end = tables.ptr[first], tables.ptr[first + 1]
+        cumulative, value = tables.cumulative[start:end], tables.value[start:end]
         for t in range(steps):
-            for b in range(replicas):
-                table = first
-                if seasons > 1:
-                    table += ((period[b] + offset + t) // length) % seasons
-                start = tables.ptr[table]
-                if tables.ptr[table + 1] == start:
-                    continue  # a season without a table: its quantile is computed
-                u = source[t, e, b]
-                i = start + tables.guide[table, int(u * 256.0)]
-                while tables.cumulative[i] < u:
-                    i += 1
-                out[t, e, b] = tables.value[i]
+            if seasons == 1 and start < end:
+                for b in range(replicas):
+                    out[t, e, b] = _found(source[t, e, b], cumulative, value, tables.guide[first])
+            elif seasons > 1:
+                for b in range(replicas):
+                    table = first + ((period[b] + offset + t) // length) % seasons
+                    i, k = tables.ptr[table], tables.ptr[table + 1]
+                    if i < k:
+                        out[t, e, b] = _found(
+                            source[t, e, b], tables.cumulative[i:k], tables.value[i:k], tables.guide[table]
+                        )
 
 
 @njit(cache=True, nogil=True)
@@ -112,8 +135,11 @@ def _latest(out, begins, duration, factor, period, offset):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _markov(out, start, failure, recovery, share):  # type: ignore[no-untyped-def]
-    """Turn uniforms into an up/down path: up (1) fails when u < failure, down recovers when u < recovery."""
+def _markov(out, start, failure, recovery, share, rows, since):  # type: ignore[no-untyped-def]
+    """Turn uniforms into an up/down path: up (1) fails when u < failure, down recovers when u < recovery.
+
+    ``rows`` are filled with the periods since it last changed, see :func:`twin.outages.count_since`.
+    """
     steps, resources, replicas = out.shape
     for r in range(resources):
         if share[r] == 1.0:  # never fails
@@ -127,6 +153,7 @@ def _markov(out, start, failure, recovery, share):  # type: ignore[no-untyped-de
                 u = out[t, r, b]
                 up = u >= failure[r] if up else u < recovery[r]
                 out[t, r, b] = 1.0 if up else share[r]
+    count_since(rows, 0, since, out, start)
 
 
 class _Tables(NamedTuple):
@@ -142,7 +169,7 @@ class _Tables(NamedTuple):
     ptr: NDArray[np.int64]
     cumulative: FloatArray
     value: FloatArray
-    guide: NDArray[np.int64]
+    guide: NDArray[np.int32]
 
 
 class Tape:
@@ -175,12 +202,20 @@ class Tape:
         self._arcs = drawn[[compiled.lead_series[a] is None for a in drawn]]
         lead = [compiled.lead_tables[a] for a in self._arcs]
         self._lead_tables = _tables([[(np.arange(len(t), dtype=np.float64), t)] for t in lead], [1] * len(lead))
+        self._outages = Outages(compiled.disruptions) if compiled.disruptions is not None else None
+        self._prices = compiled.prices.processes or None
+        self._rows = compiled.n_exogenous
         self._resources = np.flatnonzero(compiled.resource_share_when_down < 1.0).astype(np.int64)
 
     @property
     def looks_back(self) -> bool:
         """Whether a draw takes in those of many periods before (memory, shocks), so that single periods are dear."""
         return len(self._coupled) > 0 or len(self._shocked) > 0
+
+    @property
+    def opens_alike(self) -> bool:
+        """Whether nothing is drawn before the first decision, so that all replicas stand alike at it."""
+        return self.demand_offset == 0 and self._outages is None
 
     def demand(self, state: TwinState, periods: int, *, offset: int = 0) -> FloatArray:
         """Demand of ``periods`` periods from each replica's own period plus ``offset``. Shape (T, D, B), units."""
@@ -263,7 +298,7 @@ class Tape:
         Draws
         """
         demand = self.demand(state, periods, offset=self.demand_offset)
-        return Draws(demand, self.lead_time(state, periods), self.availability(state, periods))
+        return Draws(demand, self.lead_time(state, periods), *self.exogenous(state, periods))
 
     def lead_time(self, state: TwinState, periods: int) -> NDArray[np.int32]:
         """Lead times of what ships in ``periods`` periods, shape (T, A, B); arcs with a fixed one are not filled."""
@@ -278,11 +313,36 @@ class Tape:
             lead[:, a] = series[(state.period[None, :] + np.arange(periods)[:, None]) % len(series)]
         return lead
 
-    def availability(self, state: TwinState, periods: int) -> FloatArray:
-        """Availability after each of ``periods`` periods, shape (T, R, B); it goes on from the state's."""
-        compiled = self.compiled
-        availability = np.empty((periods, compiled.n_resources, state.replicas))
-        if compiled.n_resources:
+    def begin(self, state: TwinState) -> None:
+        """What moves by itself as period 0 finds it, into a state that knows its paths."""
+        if self._outages is not None:
+            self._outages.begin(state)
+
+    def exogenous(self, state: TwinState, periods: int) -> tuple[FloatArray, FloatArray]:
+        """Availability (T, R, B) and the rows of ``EXOGENOUS`` (T, rows, B) after each period, from the state's on."""
+        rows = np.empty((periods, self._rows, state.replicas))
+        if self._outages is None:
+            availability = self._availability(state, periods, rows)
+        else:
+            availability = self._outages.fill(rows, state)
+        if self._prices is not None:
+            rows[:, -len(self._prices) :] = price_paths(self._prices, state, periods)
+        return availability, rows
+
+    def completed(self, draws: Draws, state: TwinState) -> Draws:
+        """Draws with ``processes`` where somebody left them out and they follow from availability alone."""
+        listed = len(self.compiled.network.resources)
+        if draws.processes.shape[1] == self._rows or self._rows != listed:
+            return draws
+        since = np.empty((len(draws.availability), listed, state.replicas))
+        count_since(since, 0, state.arrays.since, draws.availability, state.arrays.availability)
+        return draws._replace(processes=since)
+
+    def _availability(self, state: TwinState, periods: int, rows: FloatArray) -> FloatArray:
+        """Availability (T, R, B) after each period of two-state chains; ``since`` goes into ``rows``."""
+        compiled, replicas = self.compiled, state.replicas
+        availability = np.empty((periods, len(compiled.resource_failure), replicas))
+        if availability.size:
             if len(self._resources):
                 fill_uniform(availability, *_clock(state), 1, AVAILABILITY, self._resources, self._resources)
             _markov(
@@ -291,6 +351,8 @@ class Tape:
                 compiled.resource_failure,
                 compiled.resource_recovery,
                 compiled.resource_share_when_down,
+                rows,
+                state.arrays.since,
             )
         return availability
 
@@ -300,12 +362,12 @@ class DrawAhead:
 
     Demand and lead times depend on nothing but where a replica stands on its path, so they are drawn in blocks and
     kept; a replica that has moved elsewhere (an episode began) gets its columns drawn anew. Availability goes on from
-    the state, which a scenario may have changed, and is drawn period by period.
+    the state, which a scenario may have changed, and is drawn period by period, as is all else that moves by itself.
     """
 
     #: Most periods drawn at a time, and most columns: many replicas gain nothing and would take memory (unless each
     #: draw looks far back).
-    PERIODS, COLUMNS = 16, 1024
+    PERIODS, COLUMNS = 16, 4096
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -319,14 +381,14 @@ class DrawAhead:
             ahead = self.PERIODS
         if ahead <= 1:
             return self._tape.block(state, 1)
-        place = _places(state, self._at)
-        if self._place is None or self._at == ahead or self._place.shape != place.shape:
+        if self._place is None or self._at == ahead or self._place.shape[1] != state.replicas:
             self._draw(state, ahead)
-        elif not np.array_equal(place, self._place):
+        elif _any_moved(self._place, self._at, *_clock(state)):
+            place = _places(state, self._at)
             self._redraw(state, np.flatnonzero((place != self._place).any(axis=0)), ahead)
         t = self._at
         self._at += 1
-        return Draws(self._demand[t : t + 1], self._lead[t : t + 1], self._tape.availability(state, 1))
+        return Draws(self._demand[t : t + 1], self._lead[t : t + 1], *self._tape.exogenous(state, 1))
 
     def _draw(self, state: TwinState, ahead: int) -> None:
         self._at = 0
@@ -342,6 +404,20 @@ class DrawAhead:
         self._demand[self._at :, :, moved] = self._tape.demand(part, left, offset=self._tape.demand_offset)
         self._lead[self._at :, :, moved] = self._tape.lead_time(part, left)
         self._place[:, moved] = _places(part, self._at)
+
+
+@njit(cache=True, nogil=True)
+def _any_moved(place, ago, seed, replica, episode, period):  # type: ignore[no-untyped-def]
+    """Whether a replica does not stand where its path has led since ``place``, ``ago`` periods ago."""
+    moved = False
+    for b in range(len(seed)):
+        moved |= (
+            place[0, b] != np.int64(seed[b])
+            or place[1, b] != replica[b]
+            or place[2, b] != episode[b]
+            or place[3, b] + ago != period[b]
+        )
+    return moved
 
 
 def _places(state: TwinState, ago: int) -> NDArray[np.int64]:
@@ -400,6 +476,6 @@ def _tables(entities: list[list[tuple[FloatArray, FloatArray]]], lengths: list[i
         value=np.concatenate([values for values, _ in flat] or [np.zeros(0)]),
         guide=np.array(
             [np.searchsorted(cumulative, marks, side="left") for _, cumulative in flat] or np.zeros((0, _GUIDE)),
-            dtype=np.int64,
+            dtype=np.int32,
         ),
     )

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.baselines.reading import Reading, receipt
-from envs.inventory_features import slots_ahead
+from envs.inventory_features import slots_ahead, warning_rows
 from envs.task import Task
 from twin.compile import CompiledNetwork
+from twin.contracts import STAGES
 from twin.errors import ActionError
 
 __all__ = ["Columns", "ObservedReading"]
@@ -65,12 +66,31 @@ class Columns:
                 "backlog": (compiled.demand_names, top.demand_backlogs),
                 "demand": (compiled.demand_names, np.ones(compiled.n_demands, dtype=np.bool_)),
                 "availability": (compiled.resource_names, compiled.resource_share_when_down < 1.0),
+                "since": (compiled.resource_names, compiled.resource_share_when_down < 1.0),
+                "warning": (compiled.resource_names, self._warned()),
+                "price": (compiled.prices.names, np.ones(len(compiled.prices.names), dtype=np.bool_)),
+                "clock": (compiled.relations.contracts, np.ones(len(compiled.relations.contracts), dtype=np.bool_)),
             }
             names, has = some[group]
             which = np.flatnonzero(has)
             columns = self.find(group, (names[k] for k in which), f"'{group}' in observe=")
             self._kept[group] = (len(names), which, columns)
         found: tuple[int, NDArray[np.int64], NDArray[np.int64]] = self._kept[group]
+        return found
+
+    def _warned(self) -> NDArray[np.bool_]:
+        out = np.zeros(self.compiled.n_resources, dtype=np.bool_)
+        out[[r for r, _ in warning_rows(self.compiled)]] = True
+        return out
+
+    def stages(self) -> NDArray[np.int64]:
+        """Columns of the contracts' stages, (C, number of stages)."""
+        if "stages" not in self._kept:
+            contracts = self.compiled.relations.contracts
+            names = (f"{name}:{stage}" for name in contracts for stage in STAGES)
+            columns = self.find("contract", names, "'contract' in observe=")
+            self._kept["stages"] = columns.reshape(len(contracts), len(STAGES))
+        found: NDArray[np.int64] = self._kept["stages"]
         return found
 
     def arriving(self, ahead: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -154,6 +174,27 @@ class ObservedReading(Reading):
     @property
     def availability(self) -> FloatArray:
         return self._all("availability", usual=1.0)
+
+    @property
+    def since(self) -> FloatArray:
+        return self._all("since")
+
+    @property
+    def warning(self) -> FloatArray:
+        return self._all("warning")
+
+    @property
+    def price(self) -> FloatArray:
+        return self._all("price", usual=1.0)
+
+    @property
+    def stage(self) -> FloatArray:
+        shown = self._values[self._columns.stages()]
+        return np.asarray(shown.argmax(axis=1), dtype=np.float64)
+
+    @property
+    def clock(self) -> FloatArray:
+        return self._all("clock")
 
     @property
     def periods_left(self) -> FloatArray | None:

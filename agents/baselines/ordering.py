@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from agents.baselines.observed import Columns
 from agents.baselines.reading import Reading
 from envs.actions import OrderSequence
 from envs.echelon import EchelonRule
+from envs.switching_actions import SwitchingCodec
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
@@ -37,6 +38,11 @@ class ParameterSpace:
         Bounds of the search and a sensible value; ``high`` is above 0.
     whole
         True where only whole numbers are looked at.
+    choice
+        True where a whole number names one of several ways, and all are tried; none where left out.
+    few
+        True where there are so few whole numbers that a search must be kept from settling on one too soon; none where
+        left out.
     """
 
     names: tuple[str, ...]
@@ -44,6 +50,13 @@ class ParameterSpace:
     start: FloatArray
     high: FloatArray
     whole: NDArray[np.bool_]
+    choice: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    few: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+
+    def __post_init__(self) -> None:
+        for name in ("choice", "few"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(len(self.names), dtype=np.bool_))
 
     @classmethod
     def empty(cls) -> ParameterSpace:
@@ -53,6 +66,12 @@ class ParameterSpace:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, which: NDArray[np.bool_]) -> ParameterSpace:
+        """Some of the parameters, (P,) True where they are kept."""
+        names = tuple(name for name, keep in zip(self.names, which, strict=True) if keep)
+        arrays = (self.low, self.start, self.high, self.whole, self.choice, self.few)
+        return ParameterSpace(names, *(array[which] for array in arrays))  # type: ignore[arg-type]
 
     def rounded(self, values: FloatArray) -> FloatArray:
         """Values (..., P) within the bounds, whole where they must be."""
@@ -94,6 +113,8 @@ class Needs:
                 if group == "periods_left":
                     if task.finite:
                         columns.periods_left()
+                elif group == "contract":
+                    columns.stages()
                 else:
                     columns.rows(group)
             if self.slots:
@@ -161,9 +182,18 @@ class OrderingPolicy(ABC):
         return Needs()
 
     @classmethod
+    def moves_contracts(cls, compiled: CompiledNetwork) -> bool:
+        """Whether the rule also decides moves on contracts of a network."""
+        return False
+
+    @classmethod
     def fits(cls, task: Task) -> str | None:
         """Why the rule cannot act in a task, or None where it can."""
         reason = cls.unfit(task.compiled) or cls.needs(task.compiled).missing(task)
+        if reason is None and isinstance(task.codec, SwitchingCodec) and task.codec.mode != "orders":
+            reason = f"its orders are no action of the mode '{task.codec.mode}' (allowed: orders)"
+        if reason is None and cls.moves_contracts(task.compiled) and not isinstance(task.codec, SwitchingCodec):
+            reason = "its moves on contracts are no action of this task (allowed: one of supplier switching)"
         if reason is None and task.codec.mode == "echelon":
             reason = echelon_needs(task.compiled).missing(task)
         return reason
@@ -195,6 +225,13 @@ class OrderingPolicy(ABC):
             As the last decision gave it; None, where the rule has one, to begin.
         """
 
+    def decide(
+        self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
+    ) -> tuple[FloatArray, NDArray[np.int64] | None, Memory | None]:
+        """Orders (A, B), moves (S, B) on contracts or None for none, and the memory; arguments as :meth:`orders`."""
+        orders, memory = self.orders(parameters, reading, memory)
+        return orders, None, memory
+
     def levels(self, parameters: FloatArray, reading: Reading, orders: FloatArray) -> FloatArray:
         """Levels (A, B) to order up to that lead to ``orders`` (A, B)."""
         return self.sequence.levels_for(orders, reading.position)
@@ -222,12 +259,14 @@ class OrderingPolicy(ABC):
         reading = self.columns.read(observation)
         fresh = self.begin(reading)
         memory = state if fresh is None else _restarted(state, fresh, episode_start)
-        orders, memory = self.orders(self.parameters, reading, memory)
+        orders, moves, memory = self.decide(self.parameters, reading, memory)
         codec = self.task.codec
         if self._echelon is not None:
             targets = self.safety(self.parameters, reading, orders)
         else:
             targets = self.levels(self.parameters, reading, orders) if codec.up_to else orders
+        if moves is not None:
+            targets = np.concatenate([targets, moves])
         actions = codec.encode(targets)
         return (actions[0] if observation.ndim == 1 else actions), (state if fresh is None else memory)
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.echelon import expected_ahead
-from envs.inventory_features import slots_ahead
+from envs.inventory_features import slots_ahead, warning_rows
+from envs.sourcing import Supply
 from twin.engine import Twin
 from twin.errors import ActionError
 
@@ -31,6 +32,11 @@ class Reading(ABC):
     """
 
     replicas: int
+
+    @property
+    def worlds(self) -> int:
+        """How many replicas, from the first on, have worlds of their own; the others are copies, block by block."""
+        return self.replicas
 
     @property
     @abstractmethod
@@ -74,6 +80,36 @@ class Reading(ABC):
 
     @property
     @abstractmethod
+    def since(self) -> FloatArray:
+        """(R, B) periods since each resource's capacity last went from full to less or back."""
+
+    @property
+    @abstractmethod
+    def warning(self) -> FloatArray:
+        """(R, B) 1 where a failure of the resource is announced, rightly or wrongly; 0 where nothing ever warns."""
+
+    @property
+    @abstractmethod
+    def price(self) -> FloatArray:
+        """(K, B) price in force over the list price, of every offer whose price moves."""
+
+    @property
+    @abstractmethod
+    def stage(self) -> FloatArray:
+        """(C, B) where each contract stands, a position in :data:`twin.contracts.STAGES`."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> FloatArray:
+        """(C, B) periods of qualification left, or periods since activation."""
+
+    @property
+    def supply(self) -> Supply:
+        """What decisions among suppliers look at."""
+        return Supply(self.position, self.availability, self.since, self.price, self.stage, self.clock)
+
+    @property
+    @abstractmethod
     def periods_left(self) -> FloatArray | None:
         """(B,) periods until the horizon ends; None where the problem continues."""
 
@@ -95,12 +131,19 @@ class TwinReading(Reading):
         At a decision epoch; the reading is of this moment.
     periods_left
         (B,), or None where the problem continues.
+    repeat
+        Says that the replicas are so many copies of the same paths, in blocks one after another.
     """
 
-    def __init__(self, twin: Twin, periods_left: FloatArray | None = None) -> None:
+    def __init__(self, twin: Twin, periods_left: FloatArray | None = None, repeat: int = 1) -> None:
         self.twin = twin
         self.replicas = twin.state.replicas
         self._periods_left = periods_left
+        self._worlds = self.replicas // repeat
+
+    @property
+    def worlds(self) -> int:
+        return self._worlds
 
     @cached_property
     def position(self) -> FloatArray:
@@ -134,6 +177,29 @@ class TwinReading(Reading):
     @property
     def availability(self) -> FloatArray:
         return self._array("availability")
+
+    @property
+    def since(self) -> FloatArray:
+        return self._array("since")
+
+    @property
+    def warning(self) -> FloatArray:
+        out, warning = np.zeros((self.twin.compiled.n_resources, self.replicas)), self._array("warning")
+        for r, rows in warning_rows(self.twin.compiled):
+            warning[rows].max(axis=0, out=out[r])
+        return out
+
+    @property
+    def price(self) -> FloatArray:
+        return self._array("price")
+
+    @property
+    def stage(self) -> FloatArray:
+        return self._array("stage")
+
+    @property
+    def clock(self) -> FloatArray:
+        return self._array("clock")
 
     @property
     def periods_left(self) -> FloatArray | None:

@@ -1,19 +1,24 @@
 """Rolling-horizon linear program: plan for the demand that is expected, place the first period's orders, plan again.
 
 Certainty-equivalent control (Bertsekas, Dynamic Programming and Optimal Control, volume 1). The plan knows one future
-and keeps nothing for safety, so that the policy runs short whenever more is asked than expected.
+and keeps nothing for safety, so that the policy runs short whenever more is asked than expected. Capacities ahead are
+those that are expected to work: by the chain of up and down where that says all, and else by what is believed of the
+outages (:mod:`agents.baselines.outage_posterior`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Memory, Needs, OrderingPolicy, ParameterSpace
+from agents.baselines.outage_posterior import OutagePosterior, outages_unfit
+from agents.baselines.outage_states import processes
 from agents.baselines.reading import Reading
 from agents.oracles.scenario_program import ScenarioProgram, longest_path
+from envs.sourcing import Sources, StatusRule, Supply
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
@@ -31,7 +36,10 @@ class RollingProgram(OrderingPolicy):
     The plan never looks beyond the end of a finite horizon, and counts the terminal value of stock where it reaches it.
     Demand is the forecast as far as the observation shows one, and the mean of the stream beyond. Lead times are their
     rounded means. What the plan relaxes is in :mod:`agents.oracles.hindsight_lp` (fixed costs, lots, shelf lives,
-    rationing); random shocks of demand are not expected.
+    rationing); random shocks of demand are not expected, and prices stay as they are.
+
+    Contracts are moved by the status rule (:class:`envs.sourcing.StatusRule`), all backups being wanted in an outage.
+    The plan keeps them as they are after the moves of now: it does not count on a supplier that is being qualified.
 
     Parameters
     ----------
@@ -40,6 +48,8 @@ class RollingProgram(OrderingPolicy):
     horizon
         Periods planned for; by default the longest path from a supplier to a customer and one more, the least with
         which every order can pay for itself.
+    patience, recovery
+        Periods that a main supplier must be out before backups are wanted, and be back before they are not.
 
     Raises
     ------
@@ -48,8 +58,18 @@ class RollingProgram(OrderingPolicy):
     """
 
     name = "rolling_program"
+    #: Whether capacities ahead follow what is believed of outages.
+    foresees: ClassVar[bool] = True
 
-    def __init__(self, task: Task, parameters: ArrayLike | None = None, *, horizon: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        parameters: ArrayLike | None = None,
+        *,
+        horizon: int | None = None,
+        patience: float = 1.0,
+        recovery: float = 1.0,
+    ) -> None:
         super().__init__(task, parameters)
         least = longest_path(self.compiled) + 1
         if horizon is not None and horizon < least:
@@ -59,7 +79,20 @@ class RollingProgram(OrderingPolicy):
             )
         self.horizon = least if horizon is None else int(horizon)
         self._told = _periods_told(self, self.horizon)
-        self._program = ScenarioProgram(self.compiled)
+        self._program = ScenarioProgram(self.compiled, keeps_contracts=True)
+        self._posterior = OutagePosterior(self.compiled) if self._believes(self.compiled) else None
+        self._listed = len(self.compiled.network.resources)
+        self._sources = Sources(self.compiled)
+        self._rule = StatusRule(self.compiled, self._sources)
+        chosen = {"surge": 1.0, "patience": patience, "recovery": recovery, "standing": 0.0}
+        self._terms = np.array([chosen.get(n, v) for n, v in zip(self._rule.names, self._rule.start, strict=True)])
+
+    @classmethod
+    def _believes(cls, compiled: CompiledNetwork) -> bool:
+        """Whether outages are more than chains of up and down that are seen, and there can be a belief on them."""
+        if compiled.disruptions is None or not cls.foresees or outages_unfit(compiled) is not None:
+            return False
+        return bool(compiled.network.causes) or not all(e.is_two_state for e in processes(compiled).values())
 
     @classmethod
     def unfit(cls, compiled: CompiledNetwork) -> str | None:
@@ -68,18 +101,42 @@ class RollingProgram(OrderingPolicy):
         return None
 
     @classmethod
+    def moves_contracts(cls, compiled: CompiledNetwork) -> bool:
+        return bool(compiled.relations.contracts)
+
+    @classmethod
     def needs(cls, compiled: CompiledNetwork) -> Needs:
-        groups = ("position", "on_hand", "in_mail", "owed", "backlog", "availability", "periods_left")
-        return Needs(groups, slots=True, window=longest_path(compiled) + 1)
+        groups: tuple[str, ...] = ("position", "on_hand", "in_mail", "owed", "backlog", "availability", "periods_left")
+        if cls._believes(compiled):
+            groups += ("since", "warning")
+        if compiled.relations.contracts:
+            groups += ("since", "contract", "clock")
+        if compiled.prices.names:
+            groups += ("price",)
+        return Needs(tuple(dict.fromkeys(groups)), slots=True, window=longest_path(compiled) + 1)
 
     @classmethod
     def space(cls, task: Task) -> ParameterSpace:
         return ParameterSpace.empty()
 
+    def begin(self, reading: Reading) -> Memory | None:
+        return None if self._posterior is None else (self._posterior.begin(reading.since[: self._listed]),)
+
     def orders(
         self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
     ) -> tuple[FloatArray, Memory | None]:
-        state, expected = _state(self.compiled, reading), self.expected(reading)
+        orders, _, memory = self.decide(parameters, reading, memory)
+        return orders, memory
+
+    def decide(
+        self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
+    ) -> tuple[FloatArray, NDArray[np.int64] | None, Memory | None]:
+        state, expected, moves = _state(self.compiled, reading), self.expected(reading), None
+        if self.compiled.prices.names:
+            state.arrays.price[:] = reading.price
+        if self.compiled.relations.contracts:
+            moves = self._moved(reading, state)
+        works, memory = self._foreseen(reading, memory)
         left = reading.periods_left
         ahead = np.full(reading.replicas, self.horizon)
         if left is not None:
@@ -87,11 +144,32 @@ class RollingProgram(OrderingPolicy):
         ends = np.zeros(reading.replicas, dtype=np.bool_) if left is None else ahead >= left
         out = np.empty((self.compiled.n_arcs, reading.replicas))
         for b in range(reading.replicas):
-            draws = self.draws(expected[:, : ahead[b], b], state, b)
+            draws = self.draws(expected[:, : ahead[b], b], state, b, None if works is None else works[: ahead[b], :, b])
             out[:, b] = self._program.orders(state, b, draws, with_terminal_value=bool(ends[b]))
-        return out, memory
+        return out, moves, memory
 
-    def draws(self, expected: FloatArray, state: TwinState, replica: int) -> Draws:
+    def _moved(self, reading: Reading, state: TwinState) -> NDArray[np.int64]:
+        """Moves (S, B) of the status rule; ``state`` gets the contracts as they are after them."""
+        nothing = np.zeros((0, reading.replicas))
+        supply = Supply(reading.position, reading.availability, reading.since, nothing, reading.stage, reading.clock)
+        moves = self._rule.moves(self._terms, supply)
+        state.arrays.stage[:], state.arrays.clock[:] = self._sources.after(supply, moves)
+        return moves
+
+    def _foreseen(self, reading: Reading, memory: Memory | None) -> tuple[FloatArray | None, Memory | None]:
+        """Share of every resource that is expected to work in the periods ahead, (T, R, B), and the next memory."""
+        if self._posterior is None:
+            return None, memory
+        listed = slice(self._listed)
+        (belief,) = (self._posterior.begin(reading.since[listed]),) if memory is None else memory
+        belief = self._posterior.seen(
+            belief, reading.availability[listed], reading.warning[listed], reading.since[listed]
+        )
+        out = np.ones((self.horizon, self.compiled.n_resources, reading.replicas))
+        out[:, listed] = self._posterior.expected(belief, self.horizon, [[r] for r in range(self._listed)])
+        return out, (self._posterior.after(belief),)
+
+    def draws(self, expected: FloatArray, state: TwinState, replica: int, works: FloatArray | None = None) -> Draws:
         """The paths that one replica plans for.
 
         Parameters
@@ -100,9 +178,14 @@ class RollingProgram(OrderingPolicy):
             (D, T) demand that is expected, units.
         state, replica
             Where the plan begins.
+        works
+            (T, R) share of each resource that is expected to work, the period after the first one first; by the chains
+            of up and down where left out.
         """
         compiled, periods = self.compiled, expected.shape[1]
         lead = np.floor(compiled.lead_mean + 0.5).astype(np.int32)
+        if works is not None:
+            return Draws(expected.T[:, :, None], np.tile(lead[:, None], (periods, 1, 1)), works[:, :, None])
         share, recovery = compiled.resource_share_when_down, compiled.resource_recovery
         following = np.empty((periods, compiled.n_resources, 1))
         up = (state.arrays.availability[:, replica] == 1.0).astype(np.float64)
@@ -144,6 +227,7 @@ def _state(compiled: CompiledNetwork, reading: Reading) -> TwinState:
     arrays.backorders[:] = reading.owed
     arrays.backlog[:] = reading.backlog
     arrays.availability[:] = reading.availability
+    arrays.availability[compiled.relations.rules.resource] = 1.0  # a contract's stage says what it gives
     slots, delay = np.diff(top.pipe_ptr), np.diff(top.mail_ptr)
     carrier: dict[int, Any] = {}
     for a in np.lexsort((slots,)).tolist():

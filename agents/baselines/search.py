@@ -61,6 +61,13 @@ def refined_grid(
     return space.rounded(np.concatenate(kept))
 
 
+#: First standard deviation of a search, as a share of the upper bound.
+_SPREAD = 0.15
+#: First and least standard deviation of a number of which there are few, in steps: of a number that lies at its mean
+#: one candidate in twenty is another one at least.
+_FEW_FIRST, _FEW_LEAST = 0.75, 0.25
+
+
 class Evolution:
     """CMA-ES in units of the upper bounds (Hansen & Ostermeier 2001, Evolutionary Computation 9(2); package ``cma``).
 
@@ -80,7 +87,12 @@ class Evolution:
             "seed": np.nan,
             "verbose": -9,
         }
-        self._strategy = cma.CMAEvolutionStrategy(np.clip(space.start / space.high, low, 1.0), 0.15, options)
+        if space.few.any():
+            # As in CMA-ES with margin (Hamano, Saito, Nomura & Shirakawa 2022, GECCO): neighbours stay in sight.
+            step = 1.0 / space.high
+            options["CMA_stds"] = np.where(space.few, np.maximum(1.0, _FEW_FIRST * step / _SPREAD), 1.0)
+            options["minstd"] = np.where(space.few, _FEW_LEAST * step, 0.0)
+        self._strategy = cma.CMAEvolutionStrategy(np.clip(space.start / space.high, low, 1.0), _SPREAD, options)
         self._asked: list[FloatArray] = []
 
     def ask(self) -> FloatArray:

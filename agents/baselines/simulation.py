@@ -13,11 +13,11 @@ from agents.baselines.ordering import OrderingPolicy
 from agents.baselines.reading import TwinReading
 from agents.registry import baseline, load_class
 from envs.inventory import InventoryTask
+from envs.switching import SwitchingTask
 from envs.task import Task
-from twin.compile import CompiledNetwork
+from twin.compile import CompiledNetwork, compile_network
 from twin.economics import terminal_value
 from twin.engine import Twin
-from twin.tape import Draws
 
 __all__ = ["FUSED", "acting_task", "simulated_cost"]
 
@@ -36,7 +36,8 @@ _DRAWN = 1 << 22
 def acting_task(compiled: CompiledNetwork, policy: str, *, horizon: int = 104, finite: bool = False) -> InventoryTask:
     """A task in which a classical policy acts exactly: it sees what it needs, and no box clips its orders."""
     shown = load_class(baseline(policy).path).needs(compiled).task_arguments()
-    return InventoryTask(compiled, action_mode="orders", horizon=horizon, finite=finite, **shown)
+    kind = SwitchingTask if compiled.relation_names else InventoryTask
+    return kind(compiled, action_mode="orders", horizon=horizon, finite=finite, **shown)
 
 
 def simulated_cost(
@@ -90,6 +91,8 @@ def simulated_cost(
         return cost.reshape(len(part), paths)
 
     if policy in FUSED:
+        if compiled.network.records:  # which these rules do not read, and the kernel does not keep
+            compiled = compile_network(compiled.network.model_copy(update={"records": False}))
         # The kernel releases the interpreter lock, so threads share the work.
         return _shared(fused, np.array_split(candidates, os.cpu_count() or 1))
     rule = load_class(baseline(policy).path)(acting_task(compiled, policy, horizon=warm_up + periods, finite=finite))
@@ -116,13 +119,8 @@ def _stepped(
         drawn = twin.tape.block(twin.state.first(paths), length)
         for t in range(length):
             left = np.full(replicas, float(total - done - t)) if finite else None
-            orders, memory = rule.orders(parameters, TwinReading(twin, left), memory)
-            period = Draws(
-                np.tile(drawn.demand[t : t + 1], (1, 1, repeat)),
-                np.tile(drawn.lead_time[t : t + 1], (1, 1, repeat)),
-                np.tile(drawn.availability[t : t + 1], (1, 1, repeat)),
-            )
-            terms = twin.step(orders, period)
+            orders, moves, memory = rule.decide(parameters, TwinReading(twin, left, repeat), memory)
+            terms = twin.step(orders, drawn.period(t).repeated(repeat), moves)
             if done + t >= warm_up:
                 cost += terms.sum(axis=0)
         done += length

@@ -55,6 +55,7 @@ class StochasticProgram(RollingProgram):
     """
 
     name = "stochastic_program"
+    foresees = False
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class StochasticProgram(RollingProgram):
         self.scenarios, self.seed = int(scenarios), int(seed)
         self._laws: dict[tuple[int, float], Distribution] = {}
 
-    def draws(self, expected: FloatArray, state: TwinState, replica: int) -> Draws:
+    def draws(self, expected: FloatArray, state: TwinState, replica: int, works: FloatArray | None = None) -> Draws:
         # In the precision of an observation, and + 0.0 makes -0.0 equal 0.0.
         seen = [state.store.numbers[:, replica].astype(np.float32) + 0.0, expected.astype(np.float32) + 0.0]
         rng = np.random.default_rng((self.seed, *(crc32(part.tobytes()) for part in seen)))

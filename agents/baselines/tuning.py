@@ -2,14 +2,16 @@
 
 All candidates of a generation are evaluated at once on the same paths (common random numbers), fresh ones every
 generation so that no path is learned by heart. One parameter is searched on a grid, two on grids that are refined, more
-by CMA-ES. The finalists then meet on fresh paths in rounds that halve the field and double the paths (successive
-halving, Karnin, Koren & Somekh 2013). All paths come from the tuning block of seeds.
+by CMA-ES. Parameters that name one of several ways are not searched: the others are, for each combination of ways, with
+an equal part of the generations. The finalists then meet on fresh paths in rounds that halve the field and double the
+paths (successive halving, Karnin, Koren & Somekh 2013). All paths come from the tuning block of seeds.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,28 +146,75 @@ def tune(
     def means(candidates: FloatArray) -> FloatArray:
         return np.asarray(evaluate(candidates, budget.paths).mean(axis=1))
 
-    if len(space) == 1:
-        field = line(space)
-    elif len(space) == 2 and policy not in FUSED:
-        field = refined_grid(space, means, progress)
-    else:
-        field = _evolved(space, means, budget, world, progress)
+    search = _chosen if space.choice.any() else _searched
+    field = search(space, means, budget, [world], policy, progress)
     winner, costs = _halved(field, evaluate, 4 * budget.paths, 64 * budget.paths)
     error = float(costs.std(ddof=1) / np.sqrt(len(costs)))
     return TunedPolicy(policy, winner, float(costs.mean()), error, used)
+
+
+def _searched(
+    space: ParameterSpace,
+    means: Callable[[FloatArray], FloatArray],
+    budget: TuningBudget,
+    seed: list[int],
+    policy: str,
+    progress: Callable[[int, int, float], None] | None,
+) -> FloatArray:
+    """Finalists, shape (finalists, P), of the search that fits the number of parameters."""
+    if len(space) == 0:
+        return np.zeros((1, 0))
+    if len(space) == 1:
+        return line(space)
+    if len(space) == 2 and policy not in FUSED:
+        return refined_grid(space, means, progress)
+    return _evolved(space, means, budget, seed, progress)
+
+
+def _chosen(
+    space: ParameterSpace,
+    means: Callable[[FloatArray], FloatArray],
+    budget: TuningBudget,
+    seed: list[int],
+    policy: str,
+    progress: Callable[[int, int, float], None] | None,
+) -> FloatArray:
+    """Finalists of a search of its own for each combination of what has to be chosen, shape (finalists, P)."""
+    ways = [range(int(low), int(high) + 1) for low, high in zip(space.low, space.high, strict=True)]
+    combinations = list(itertools.product(*itertools.compress(ways, space.choice)))
+    rest, kept, best = space.part(~space.choice), [], np.inf
+    share = replace(budget, generations=-(-budget.generations // len(combinations)))
+    for number, chosen in enumerate(combinations):
+
+        def whole(values: FloatArray, chosen: tuple[int, ...] = chosen) -> FloatArray:
+            out = np.empty((len(values), len(space)))
+            out[:, space.choice], out[:, ~space.choice] = chosen, values
+            return out
+
+        def reported(done: int, of: int, cost: float, number: int = number) -> None:
+            nonlocal best
+            best = min(best, cost)
+            if progress is not None:
+                progress(number * of + done, len(combinations) * of, best)
+
+        def cost(values: FloatArray, whole: Callable[[FloatArray], FloatArray] = whole) -> FloatArray:
+            return means(whole(values))
+
+        kept.append(whole(_searched(rest, cost, share, [*seed, number], policy, reported)))
+    return np.concatenate(kept)
 
 
 def _evolved(
     space: ParameterSpace,
     means: Callable[[FloatArray], FloatArray],
     budget: TuningBudget,
-    world: int,
+    seed: list[int],
     progress: Callable[[int, int, float], None] | None,
 ) -> FloatArray:
     """Finalists of a search by CMA-ES, shape (finalists, P)."""
     finalists, best, total = [space.start], np.inf, budget.restarts * budget.generations
     for restart in range(budget.restarts):
-        search = Evolution(space, [world, restart], budget.candidates)
+        search = Evolution(space, [*seed, restart], budget.candidates)
         for generation in range(budget.generations):
             # Whole-unit networks are searched on whole numbers: neighbours that round alike would look different by
             # luck.

@@ -67,7 +67,7 @@ def arc_structure(compiled: CompiledNetwork, fields: tuple[Field, ...], codec: C
     # In the order of the observation, which a single arc then reads as it is.
     names = sorted({name for row in rows for name in row}, key=lambda n: min(row[n] for row in rows if n in row))
     shared = [place[name] for name in _OF_ALL if name in place]
-    shared += [k for name, k in place.items() if name.startswith("availability[")]
+    shared += [k for name, k in place.items() if name.startswith(("availability[", "since[", "warning["))]
     if compiled.n_demands == 1:  # whatever an arc moves, it moves it for this stream
         shared += [k for name, k in place.items() if name.startswith(("expected[", "demand["))]
     rate, deviation = compiled.demand_rate[top.arc_destination], np.sqrt(compiled.demand_variance[top.arc_destination])

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
+from agents.learners.bootstrap import bootstrapping_together
 from agents.learners.schedules import LearningRate
 from agents.registry import algorithm, load_class
 from twin.errors import ConfigError, RunError, did_you_mean
@@ -79,9 +81,9 @@ def build(
             f"no activation '{activation}' (allowed: {', '.join(ACTIVATIONS)}){did_you_mean(activation, ACTIVATIONS)}"
         )
     policy: dict[str, Any] = {"net_arch": list(net_arch), "activation_fn": ACTIVATIONS[activation]}
-    if log_std_init is not None and algorithm(name).on_policy:
+    if log_std_init is not None and algorithm(name).on_policy and "Box" in algorithm(name).action_spaces:
         policy["log_std_init"] = log_std_init
-    made, arguments = load_class(algorithm(name).path), dict(parameters)
+    made, arguments = _learner(name), dict(parameters)
     usual = inspect.signature(made.__init__).parameters["learning_rate"].default
     rate = arguments.get("learning_rate", usual.initial if isinstance(usual, LearningRate) else usual)
     arguments["learning_rate"] = LearningRate(rate, schedule)
@@ -89,6 +91,11 @@ def build(
         "MlpPolicy", env, policy_kwargs=policy, seed=seed, device=device, verbose=0, **arguments
     )
     return model
+
+
+def _learner(name: str) -> Any:
+    made = load_class(algorithm(name).path)
+    return bootstrapping_together(made) if issubclass(made, OnPolicyAlgorithm) else made
 
 
 def load(name: str, path: Path, env: VecEnv | None = None, *, device: str = "cpu") -> BaseAlgorithm:
@@ -102,7 +109,7 @@ def load(name: str, path: Path, env: VecEnv | None = None, *, device: str = "cpu
     if not path.is_file():
         raise RunError(f"no model {path}")
     try:
-        model: BaseAlgorithm = load_class(algorithm(name).path).load(path, env=env, device=device)
+        model: BaseAlgorithm = _learner(name).load(path, env=env, device=device)
     except (ValueError, KeyError, AssertionError, RuntimeError, OSError) as error:
         raise RunError(f"{path} cannot be loaded as {name}: {error}") from error
     return model
@@ -122,6 +129,8 @@ class NormalisedPolicy:
     def __init__(self, model: BaseAlgorithm, normalise: VecNormalize) -> None:
         self.model = model
         self.normalise = normalise
+        #: Whether the model never takes an action that a mask rules out.
+        self.heeds_masks = "action_masks" in inspect.signature(model.predict).parameters
 
     def predict(
         self,
@@ -129,7 +138,8 @@ class NormalisedPolicy:
         state: tuple[NDArray[Any], ...] | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = True,
+        **masks: NDArray[np.bool_],
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """See :class:`agents.policy.Policy`."""
+        """See :class:`agents.policy.Policy`; a model that heeds masks takes ``action_masks`` as well."""
         normal = self.normalise.normalize_obs(observation)
-        return self.model.predict(normal, state, episode_start, deterministic)
+        return self.model.predict(normal, state, episode_start, deterministic, **masks)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.features import Observation
-from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions, Reader, Rows, Season, View
+from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions, Reader, Rows, Season, View, Warnings
 from twin.compile import CompiledNetwork
 from twin.differentiable import DifferentiableTwin
 from twin.differentiable.state import TensorState
@@ -74,6 +74,8 @@ class TensorObservation:
             arc_of = np.repeat(np.arange(compiled.n_arcs), np.diff(compiled.topology.mail_ptr))
             arcs = [int(arc_of[rows.start]) for rows in reader.slots]
             return torch.tensor(arcs, dtype=torch.int64, device=device)
+        if isinstance(reader, Warnings):
+            return [torch.as_tensor(members, device=device) for members in reader.rows]
         if isinstance(reader, Life):
             return _life_plan(reader, compiled, device)
         return None
@@ -101,6 +103,8 @@ class TensorObservation:
             return landing if to is None else landing.new_zeros(size, state.replicas).index_add(0, to, landing)
         if isinstance(reader, Mail):
             return torch.stack(state.mail).sum(0)[plan]
+        if isinstance(reader, Warnings):
+            return torch.stack([state.warning[members].amax(0) for members in plan])
         if isinstance(reader, Life):
             flat = state.layers.reshape(-1, state.replicas)
             to, layers = plan

@@ -27,6 +27,8 @@ MOST_PERIODS = 5_000
 MOST_SWEEPS = 50_000
 #: Step of an iteration: below 1, so that periodic chains converge too.
 STEP = 0.95
+#: Stock that none reaches.
+NO_LIMIT = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -163,20 +165,60 @@ def reachable(problem: Problem, policy: Policy, *, stock_limit: int | None = Non
     """The chain that a policy induces on the states it reaches from an empty system; see :func:`evaluate`."""
     if stock_limit is not None and stock_limit < 1:
         raise ConfigError(f"stock_limit must be at least 1, received {stock_limit}")
-    limit = np.iinfo(np.int64).max if stock_limit is None else stock_limit
+
+    def decide(states: IntArray) -> tuple[IntArray, IntArray]:
+        regular, express = problem.orders(policy, states)
+        return regular[:, None], express[:, None]
+
     demand = np.flatnonzero(problem.probabilities)
-    states = np.zeros((1, problem.lead_time), dtype=np.int64)
+    limit = NO_LIMIT if stock_limit is None else stock_limit
+    found = explored(decide, problem.lead_time, demand, lost=problem.lost, ceiling=limit)
+    return Chain(found.states, found.regular[:, 0], found.express[:, 0], found.first, found.following)
+
+
+def explored(
+    decide: Callable[[IntArray], tuple[IntArray, IntArray]],
+    lead_time: int,
+    demand: IntArray,
+    *,
+    lost: bool,
+    floor: int = -NO_LIMIT,
+    ceiling: int = NO_LIMIT,
+) -> Chain:
+    """States reached from an empty system, whatever happens that decides what is ordered in them.
+
+    Parameters
+    ----------
+    decide
+        States (n, lead_time) -> regular and express units, (n, cases) each: what is ordered in every case.
+    demand
+        Possible values, increasing.
+    floor, ceiling
+        Stock below or above is taken to be there.
+
+    Returns
+    -------
+    Chain
+        Its orders have shape (n, cases), and a state's successors are those of the first case, then of the second, ...
+
+    Raises
+    ------
+    twin.errors.ConfigError
+        If there are too many states.
+    """
+    states = np.zeros((1, lead_time), dtype=np.int64)
     table = np.full(1024, -1, dtype=np.int32)
     table[_slot(table, states, states[0])] = 0
     following = np.empty(1024, dtype=np.int32)
     regular, express, first = [], [], [np.zeros(1, dtype=np.int64)]
     known, done = 1, 0
     while done < known:
-        orders = problem.orders(policy, states[done:known])
+        orders = decide(states[done:known])
         regular.append(orders[0])
         express.append(orders[1])
+        limits = lost, floor, ceiling
         states, table, following, ends, count = _expand(
-            states, known, done, *orders, demand, problem.lost, limit, table, following, first[-1][-1], MOST_TRANSITIONS
+            states, known, done, *orders, demand, *limits, table, following, first[-1][-1], MOST_TRANSITIONS
         )
         if count < 0 or len(first) > MOST_PERIODS:
             raise ConfigError(
@@ -223,49 +265,53 @@ def _slot(table, states, state):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _expand(  # type: ignore[no-untyped-def]
-    states, count, done, regular, express, demand, lost, limit, table, following, filled, most
+    states, count, done, regular, express, demand, lost, floor, ceiling, table, following, filled, most
 ):
     """Successors of the states from row ``done``; new ones get the next rows. Arrays are replaced when full.
+
+    ``regular`` and ``express`` (rows, cases) are the orders of those states, case by case.
 
     Returns the arrays, where each expanded state's successors end, and the number of states (negative: too many).
     """
     last, lead_time = count, states.shape[1]
+    cases = regular.shape[1]
     ends = np.empty(last - done, dtype=np.int64)
     state = np.empty(lead_time, dtype=np.int64)
     for i in range(done, last):
-        level, order = states[i, 0] + express[i - done], regular[i - done]
+        if filled + cases * len(demand) > most:
+            return states, table, following, ends, -count
         for k in range(1, lead_time - 1):
             state[k] = states[i, k + 1]
-        if lead_time > 1:
-            state[-1] = order
-        receipt = states[i, 1] if lead_time > 1 else order
-        if filled + len(demand) > most:
-            return states, table, following, ends, -count
-        for d in demand:
-            left = level - d
-            state[0] = min((max(left, 0) if lost else left) + receipt, limit)
-            slot = _slot(table, states, state)
-            if table[slot] < 0:
-                if count == len(states):
-                    more = np.empty((2 * count, lead_time), dtype=np.int64)
-                    more[:count] = states
-                    states = more
-                states[count] = state
-                table[slot] = count
-                count += 1
-                if 2 * count > len(table):
-                    table = np.full(2 * len(table), -1, dtype=np.int32)
-                    for row in range(count):
-                        table[_slot(table, states, states[row])] = row
-                    slot = _slot(table, states, state)
-            if filled == len(following):
-                longer = np.empty(2 * filled, dtype=np.int32)
-                longer[:filled] = following
-                following = longer
-            following[filled] = table[slot]
-            filled += 1
-            if lost and left <= 0:
-                break
+        for case in range(cases):
+            level, order = states[i, 0] + express[i - done, case], regular[i - done, case]
+            if lead_time > 1:
+                state[-1] = order
+            receipt = states[i, 1] if lead_time > 1 else order
+            for d in demand:
+                left = level - d
+                state[0] = max(min((max(left, 0) if lost else left) + receipt, ceiling), floor)
+                slot = _slot(table, states, state)
+                if table[slot] < 0:
+                    if count == len(states):
+                        more = np.empty((2 * count, lead_time), dtype=np.int64)
+                        more[:count] = states
+                        states = more
+                    states[count] = state
+                    table[slot] = count
+                    count += 1
+                    if 2 * count > len(table):
+                        table = np.full(2 * len(table), -1, dtype=np.int32)
+                        for row in range(count):
+                            table[_slot(table, states, states[row])] = row
+                        slot = _slot(table, states, state)
+                if filled == len(following):
+                    longer = np.empty(2 * filled, dtype=np.int32)
+                    longer[:filled] = following
+                    following = longer
+                following[filled] = table[slot]
+                filled += 1
+                if lost and left <= 0:
+                    break
         ends[i - done] = filled
     return states, table, following, ends, count
 

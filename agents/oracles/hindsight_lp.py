@@ -8,11 +8,15 @@ of docs/model.md but:
 - rationing: who gets what of short stock or of a short resource is the program's choice, as is whether a source ships
   what it owes and whether a customer is served;
 - shelf lives: units perish when the program wants them to, at their waste cost;
-- where shipments keep their order, one lands when it was drawn to or, as the program chooses, with an earlier one.
+- where shipments keep their order, one lands when it was drawn to or, as the program chooses, with an earlier one;
+- contracts are qualified, activated and ended in parts (what that relaxes is in
+  :mod:`agents.oracles.hindsight_contracts`);
+- any part of what is under way is moved forward, where all of it or nothing would be;
+- with price breaks every unit costs the lowest price that the arc can reach in that period.
 
 Goodwill is refused. Where none of that binds (quantities in fractions, no fixed costs, customers where nothing else
-draws on the stock, nothing in the mail and nothing owed at the start) the kernel pays exactly the program's cost for
-the program's orders.
+draws on the stock, nothing in the mail and nothing owed at the start, contracts that stay as they are) the kernel pays
+exactly the program's cost for the program's orders.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from twin.network import Network
 from twin.state import TwinState
 from twin.tape import Draws
 
-__all__ = ["HindsightBound", "HindsightPlan", "hindsight_bound", "hindsight_plan"]
+__all__ = ["HindsightBound", "HindsightPlan", "best_plan", "hindsight_bound", "hindsight_plan"]
 
 FloatArray = NDArray[np.float64]
 
@@ -55,6 +59,8 @@ class HindsightPlan:
         What is left at the end is worth, whether it counts or not; money.
     orders
         (T, A) units, each as late as the plan allows.
+    active
+        (T, C) share of each contract that is active.
     status
         ``"unbounded"`` where what is left is worth more than it costs to get, without limit.
     """
@@ -63,6 +69,7 @@ class HindsightPlan:
     terms: dict[str, float]
     terminal_value: float
     orders: FloatArray
+    active: FloatArray
     status: Literal["optimal", "unbounded"]
 
 
@@ -115,7 +122,17 @@ def hindsight_plan(
     """
     if len(draws.demand) < 1:
         raise ConfigError("a plan needs draws of at least 1 period, received none")
-    program = hindsight_program(state, draws, replica)
+    return best_plan(hindsight_program(state, draws, replica), state.compiled, with_terminal_value=with_terminal_value)
+
+
+def best_plan(program: Program, compiled: CompiledNetwork, *, with_terminal_value: bool = False) -> HindsightPlan:
+    """The best plan of a program of this network, see :func:`hindsight_plan`.
+
+    Raises
+    ------
+    ConfigError
+        When no plan exists.
+    """
     cost = program.terms.sum(axis=0) - (program.terminal if with_terminal_value else 0.0)
     result = optimize.linprog(
         cost,
@@ -129,7 +146,8 @@ def hindsight_plan(
     names = [term.name for term in COST_TERMS]
     if result.status == _UNBOUNDED:
         nothing = np.full(program.ship.shape, np.nan)
-        return HindsightPlan(-np.inf, dict.fromkeys(names, np.nan), np.nan, nothing, "unbounded")
+        unknown = np.full((len(nothing), len(program.contracts)), np.nan)
+        return HindsightPlan(-np.inf, dict.fromkeys(names, np.nan), np.nan, nothing, unknown, "unbounded")
     if result.x is None:
         raise ConfigError(f"HiGHS found no plan; the state or the draws contradict the network ({result.message})")
     terms = program.terms @ result.x + program.constant
@@ -138,7 +156,8 @@ def hindsight_plan(
         cost=float(terms.sum()) - (left if with_terminal_value else 0.0),
         terms=dict(zip(names, terms.tolist(), strict=True)),
         terminal_value=left,
-        orders=_orders(state.compiled, program, result.x),
+        orders=_orders(compiled, program, result.x),
+        active=np.reshape([result.x[c.active].sum(axis=1) for c in program.contracts], (-1, len(program.ship))).T,
         status="optimal",
     )
 

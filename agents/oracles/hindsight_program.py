@@ -6,21 +6,24 @@ the step that it belongs to, and what is on hand at once lands in the one before
 - per step and arc what reaches the source, ships, is dropped and stays owed;
 - per step and stock point what is on hand after shipping and at the next decision epoch, and what perishes;
 - per step and stream what is delivered and what stays unmet;
-- detours: units that do not land when they were drawn to, because they may not overtake or perish on the way.
+- detours: units that do not land when they were drawn to, because they may not overtake, perish on the way or are moved
+  forward (:mod:`agents.oracles.hindsight_detours`);
+- per step and contract the shares at its stages (:mod:`agents.oracles.hindsight_contracts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from numpy.typing import NDArray
 
+from agents.oracles.hindsight_contracts import ContractColumns, Limits, unit_costs
+from agents.oracles.hindsight_detours import expediting_of, pulled, sent_otherwise
+from agents.oracles.sparse_rows import SparseRows
 from twin.economics import COST_TERMS, N_TERMS
 from twin.errors import ConfigError
 from twin.state import TwinState
@@ -46,7 +49,7 @@ class Program:
     Attributes
     ----------
     constant
-        (11,) the cost terms of all T periods together are ``terms @ x + constant``, money.
+        (13,) the cost terms of all T periods together are ``terms @ x + constant``, money.
     terminal, terminal_constant
         (N,) and a number: what is left at the end is worth ``terminal @ x + terminal_constant``, money.
     ship, reach, owed, dropped
@@ -55,6 +58,8 @@ class Program:
         (T, A) whether what does not ship stays owed.
     owed_at_start
         (A,) units.
+    contracts
+        Columns of the shares at their stages.
     """
 
     constant: FloatArray
@@ -68,12 +73,13 @@ class Program:
     dropped: IntArray
     keeps: BoolArray
     owed_at_start: FloatArray
+    contracts: tuple[ContractColumns, ...]
     _columns: int
-    _rows: dict[str, _Rows]
+    _rows: dict[str, SparseRows]
 
     @cached_property
     def terms(self) -> Any:
-        """(11, N) sparse, money."""
+        """(13, N) sparse, money."""
         return self._rows["terms"].matrix(self._columns)
 
     @cached_property
@@ -97,7 +103,9 @@ class Program:
         return self._rows["most"].right
 
 
-def hindsight_program(state: TwinState, draws: Draws, replica: int, path: int | None = None) -> Program:
+def hindsight_program(
+    state: TwinState, draws: Draws, replica: int, path: int | None = None, *, moves: bool = True
+) -> Program:
     """The program of one replica from its decision epoch on.
 
     Parameters
@@ -108,6 +116,8 @@ def hindsight_program(state: TwinState, draws: Draws, replica: int, path: int | 
         What the world does in T steps, as :meth:`twin.tape.Tape.block` gives it for the replicas of ``state``.
     path
         Which of the draws' paths; the replica's own when left out.
+    moves
+        Whether contracts are moved from stage to stage and shipments forward; else all contracts stay as they are.
 
     Raises
     ------
@@ -118,72 +128,40 @@ def hindsight_program(state: TwinState, draws: Draws, replica: int, path: int | 
     if (top.demand_goodwill >= 0).any():
         names = np.array(state.compiled.demand_names)[top.demand_goodwill >= 0]
         raise ConfigError(f"goodwill makes demand depend on service, which is not linear (streams: {', '.join(names)})")
-    build = _Builder(state, draws, replica, replica if path is None else path)
-    lower, upper = build.bounds()
-    equal, most = _Rows(), _Rows()
+    build = _Builder(state, draws, replica, replica if path is None else path, moves)
+    equal, most = SparseRows(), SparseRows()
     build.orders(equal)
     build.stock(equal)
     build.customers(equal)
     build.resources(most)
     build.detoured(most)
+    build.agreed(equal, most)
     terms, constant = build.costs()
     terminal, terminal_constant = build.terminal()
     return Program(
         constant=constant,
         terminal=terminal,
         terminal_constant=terminal_constant,
-        lower=lower,
-        upper=upper,
+        lower=build.lower,
+        upper=build.upper,
         ship=build.ship,
         reach=build.reach,
         owed=build.owed,
         dropped=build.dropped,
         keeps=build.keeps,
         owed_at_start=build.owed_at_start,
+        contracts=tuple(build.contracts),
         _columns=build.columns,
         _rows={"terms": terms, "equal": equal, "most": most},
     )
 
 
-class _Rows:
-    """Rows of a sparse matrix and their right-hand sides, while they are made; entries at one place add up."""
-
-    def __init__(self) -> None:
-        self._parts: list[tuple[ArrayLike, ...]] = []
-        self.right = np.zeros(0)
-
-    def new(self, right: FloatArray) -> IntArray:
-        """Numbers of new rows, in the shape of their right-hand sides."""
-        rows = len(self.right) + np.arange(right.size)
-        self.right = np.concatenate([self.right, right.ravel()])
-        return rows.reshape(right.shape)
-
-    def add(self, row: ArrayLike, column: ArrayLike, value: ArrayLike) -> None:
-        """Entries; the three are broadcast."""
-        self._parts.append((row, column, value))
-
-    def matrix(self, columns: int) -> Any:
-        """The matrix, sparse."""
-        flat = [[part.ravel() for part in np.broadcast_arrays(*parts)] for parts in self._parts]
-        row, column, value = (np.concatenate(parts) for parts in zip(*flat, strict=True))
-        return sparse.csr_array((value.astype(np.float64), (row, column)), shape=(len(self.right), columns))
-
-
-class _Detours(NamedTuple):
-    """Ways in which a shipment may fare otherwise than drawn, (J,) each."""
-
-    sent: IntArray  # step of shipment
-    arc: IntArray
-    drawn: IntArray  # receive phase in which it was drawn to land
-    lands: IntArray  # the one in which it does
-    perishes: BoolArray  # or never
-
-
 class _Builder:
     """What the path says, the columns, and the rows that tie them."""
 
-    def __init__(self, state: TwinState, draws: Draws, replica: int, path: int) -> None:
-        self.top = top = state.compiled.topology
+    def __init__(self, state: TwinState, draws: Draws, replica: int, path: int, moves: bool) -> None:
+        compiled, rules = state.compiled, state.compiled.relations.rules
+        self.top = top = compiled.topology
         self.horizon = draws.demand.shape[0]
         arcs, stocks, streams = len(top.arc_destination), len(top.stock_holding), len(top.demand_stock)
         self.receive_last = top.phase_order != ORDER_RECEIVE_DEMAND  # in a step, after charging
@@ -194,9 +172,12 @@ class _Builder:
         self.demand = draws.demand[:, :, path]
         lead = np.where(top.arc_fixed_lead >= 0, top.arc_fixed_lead, draws.lead_time[:, :, path])
         # All receive phases beyond the horizon are one.
-        self.landing = np.minimum(self.step + lead - self.receive_last, self.horizon)
+        drawn = self.step + lead - self.receive_last
+        self.landing = np.minimum(drawn, self.horizon)
         available = np.concatenate([self.start["availability"][None], draws.availability[:-1, :, path]])
+        available[:, rules.resource] = 1.0  # what a contract gives depends on its stage
         self.left = np.multiply(top.resource_capacity, available, out=np.zeros(available.shape), where=available > 0.0)
+        self.left[:, rules.resource] = np.inf
         self.user = np.repeat(np.arange(arcs), np.diff(top.use_ptr))
         down = np.zeros((self.horizon, arcs), dtype=np.bool_)
         np.logical_or.at(down, (self.step, self.user), available[:, top.use_resource] == 0.0)
@@ -204,37 +185,30 @@ class _Builder:
         self.owed_at_start = np.where(top.arc_owes, self.start["backorders"], 0.0)
         self.carrier = np.repeat(np.arange(arcs), np.diff(top.pipe_ptr))
         self.slot = np.arange(top.pipe_ptr[-1]) - top.pipe_ptr[self.carrier]
-        self.detours = self._detours()
+        self.expediting = expediting_of(rules, arcs)
+        periods, holds = self.expediting.periods * moves, np.flatnonzero(self.start["pipeline"] > 0.0)
+        self.detours = sent_otherwise(top, drawn, self.horizon, periods, holds)
+        self.pulled = pulled(top, self.horizon, periods, holds)
 
         sizes = [arcs] * 4 + [stocks] * 3 + [streams] * 2
         ends = np.cumsum([0, *(self.horizon * size for size in sizes)])
         blocks = (np.arange(*ends[k : k + 2]).reshape(self.horizon, size) for k, size in enumerate(sizes))
         self.reach, self.ship, self.dropped, self.owed, *rest = blocks
         self.after_shipping, self.at_epoch, self.perished, self.delivered, self.unmet = rest
-        self.detour = np.arange(ends[-1], ends[-1] + len(self.detours.arc))
-        self.columns = int(ends[-1]) + len(self.detour)
+        self.detour, self.pull = np.split(
+            ends[-1] + np.arange(len(self.detours.arc) + len(self.pulled.arc)), [len(self.detours.arc)]
+        )
+        self.columns = int(ends[-1]) + len(self.detour) + len(self.pull)
+        self.contracts = []
+        for c, (stage, clock) in enumerate(zip(self.start["stage"], self.start["clock"], strict=True)):
+            place = (compiled, c, int(stage), int(clock), self.horizon, self.columns)
+            self.contracts.append(ContractColumns(*place, moves=moves))
+            self.columns += self.contracts[-1].columns
+        self.lower, self.upper = self._bounds()
+        self.limits = self._limits()
+        self.unit_cost = unit_costs(compiled, self.start["price"], draws, path, self.limits.most)
 
-    def _detours(self) -> _Detours:
-        found = list(self._late()) + list(self._perishing())
-        sent, arc, lands, perishes = np.array(found, dtype=np.int64).reshape(-1, 4).T
-        return _Detours(sent, arc, self.landing[sent, arc], lands, perishes.astype(np.bool_))
-
-    def _late(self) -> Iterator[tuple[int, int, int, bool]]:
-        """Where an arc keeps the order of its shipments, one may land wherever an earlier one may have landed."""
-        top = self.top
-        for a in np.flatnonzero(~top.arc_crossing & (top.arc_fixed_lead < 0)):
-            under_way = (self.carrier == a) & (self.start["pipeline"] > 0.0)
-            earlier = {min(int(slot), self.horizon) for slot in self.slot[under_way]}
-            for t in range(self.horizon):
-                drawn = int(self.landing[t, a])
-                yield from ((t, int(a), lands, False) for lands in earlier if lands >= t and lands > drawn)
-                earlier.add(drawn)
-
-    def _perishing(self) -> Iterator[tuple[int, int, int, bool]]:
-        for a in np.flatnonzero(self.top.arc_life):
-            yield from ((t, int(a), self.horizon, True) for t in range(self.horizon))
-
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
+    def _bounds(self) -> tuple[FloatArray, FloatArray]:
         """Least and most of every column."""
         top = self.top
         lower, upper = np.zeros(self.columns), np.full(self.columns, np.inf)
@@ -245,16 +219,29 @@ class _Builder:
             lower[self.reach[: len(posted), a]] = upper[self.reach[: len(posted), a]] = posted
         refused = self.reach[self.down & ~top.arc_waits]
         lower[refused] = upper[refused] = 0.0
-        # What nothing limits ships all that is asked for.
-        free = (np.diff(top.in_ptr) == 0) & (np.diff(top.use_ptr) == 0) & np.isinf(top.arc_capacity)
-        upper[self.owed] = np.where(self.keeps & ~free, np.inf, 0.0)
+        # What nothing limits ships all that is asked for, if its contract is active.
+        agreed = np.zeros(len(top.arc_capacity), dtype=np.bool_)
+        for contract in self.contracts:
+            agreed[contract.arcs] = True
+        free = (np.diff(top.in_ptr) == 0) & (np.diff(top.use_ptr) == agreed) & np.isinf(top.arc_capacity)
+        upper[self.owed] = np.where(self.keeps & ~free | agreed & top.arc_owes, np.inf, 0.0)
         upper[self.dropped] = np.where(self.keeps | free, 0.0, np.inf)
         upper[self.perished] = np.where(top.stock_life > 0, np.inf, 0.0)
+        for contract in self.contracts:
+            contract.bounds(lower, upper, self.ship, self.reach)
         return lower, upper
+
+    def _limits(self) -> Limits:
+        """What sources can give, contracts aside."""
+        top, most = self.top, np.minimum(self.upper[self.ship], self.top.arc_capacity)
+        give = self.left[:, top.use_resource] / top.use_coefficient
+        np.minimum.at(most, (self.step, self.user), give)
+        ordered = np.where(top.arc_owes, np.inf, self.upper[self.reach])
+        return Limits(self.left, np.minimum(most, ordered), self.down)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def orders(self, equal: _Rows) -> None:
+    def orders(self, equal: SparseRows) -> None:
         """What reaches a source or is owed there ships, is dropped or stays owed."""
         right = np.zeros(self.reach.shape)
         right[0] = -self.owed_at_start
@@ -264,7 +251,7 @@ class _Builder:
         for column in (self.ship, self.dropped, self.owed):
             equal.add(row, column, -1.0)
 
-    def stock(self, equal: _Rows) -> None:
+    def stock(self, equal: SparseRows) -> None:
         """Stock after shipping, and at the next decision epoch. Neither is negative."""
         top, horizon = self.top, self.horizon
         there, due = np.zeros(self.after_shipping.shape), np.zeros(self.at_epoch.shape)
@@ -289,11 +276,11 @@ class _Builder:
 
         sent, arc = np.indices(self.ship.shape).reshape(2, -1)
         arrive(self.ship.ravel(), sent, arc, self.landing.ravel(), 1.0)
-        other = self.detours
-        arrive(self.detour, other.sent, other.arc, other.drawn, -1.0)
-        arrive(self.detour, other.sent, other.arc, other.lands, 1.0)  # what perishes lands beyond the horizon
+        for column, other in ((self.detour, self.detours), (self.pull, self.pulled)):
+            arrive(column, other.sent, other.arc, other.drawn, -1.0)
+            arrive(column, other.sent, other.arc, other.lands, 1.0)  # what perishes lands beyond the horizon
 
-    def customers(self, equal: _Rows) -> None:
+    def customers(self, equal: SparseRows) -> None:
         """What is asked for or was owed is delivered or stays unmet."""
         owes = self.top.demand_backlogs
         right = self.demand.astype(np.float64)
@@ -303,29 +290,40 @@ class _Builder:
         equal.add(row, self.unmet, 1.0)
         equal.add(row[1:], self.unmet[:-1], np.where(owes, -1.0, 0.0))
 
-    def resources(self, most: _Rows) -> None:
+    def resources(self, most: SparseRows) -> None:
         """No resource gives more than it has."""
         limited = np.isfinite(self.left)
         row = most.new(np.where(limited, self.left, 0.0))
         used = self.top.use_resource
         most.add(row[:, used], self.ship[:, self.user], np.where(limited[:, used], self.top.use_coefficient, 0.0))
 
-    def detoured(self, most: _Rows) -> None:
-        """No more takes a detour than ships."""
+    def detoured(self, most: SparseRows) -> None:
+        """No more takes a detour than ships, or is under way at the start."""
         row = most.new(np.zeros(self.ship.shape))
         most.add(row, self.ship, -1.0)
         most.add(row[self.detours.sent, self.detours.arc], self.detour, 1.0)
+        holds, place = np.unique(self.pulled.row, return_inverse=True)
+        row = most.new(self.start["pipeline"][holds])
+        most.add(row[place], self.pull, 1.0)
+
+    def agreed(self, equal: SparseRows, most: SparseRows) -> None:
+        """What contracts allow and ask for."""
+        for contract in self.contracts:
+            contract.flow(equal, most)
+            contract.limits(most, self.limits, self.ship)
+            contract.orders(equal, most, self.limits, self.reach, self.upper)
+            contract.minimum(most, self.limits, self.ship, self.reach)
 
     # -- money --------------------------------------------------------------------------------------------------------
 
-    def costs(self) -> tuple[_Rows, FloatArray]:
-        """The cost terms as rows, and what the start has already decided of them, (11,)."""
-        top, terms, constant = self.top, _Rows(), np.zeros(N_TERMS)
+    def costs(self) -> tuple[SparseRows, FloatArray]:
+        """The cost terms as rows, and what the start has already decided of them, (13,)."""
+        top, terms, constant = self.top, SparseRows(), np.zeros(N_TERMS)
         terms.new(constant)
         terms.add(_TERM["holding"], self.after_shipping if self.receive_last else self.at_epoch, top.stock_holding)
         terms.add(_TERM["waste"], self.perished, top.stock_waste_cost)
         terms.add(_TERM["backlog"], self.owed, top.arc_backorder_cost)
-        terms.add(_TERM["purchase"], self.ship, top.arc_unit_cost)
+        terms.add(_TERM["purchase"], self.ship, self.unit_cost)
         terms.add(_TERM["freight"], self.ship, top.arc_freight)
         # A shipment is at most the capacity: its share of the fixed cost is never more than that cost.
         capacity = np.where(top.arc_capacity > 0.0, top.arc_capacity, np.inf)
@@ -344,14 +342,21 @@ class _Builder:
         terms.add(missed, self.unmet[:charged], top.demand_penalty)
         terms.add(_TERM["revenue"], self.delivered[:charged], -top.demand_price)
 
-        rate, other = top.arc_transit_holding, self.detours
+        rate = top.arc_transit_holding
         transit = _TERM["transit_holding"]
         terms.add(transit, self.ship, rate * self._charges(self.step, self.landing))
         constant[transit] += rate[self.carrier] * self._charges(0, self.slot) @ self.start["pipeline"]
-        longer = np.where(other.perishes, 0, self._charges(other.sent, other.lands))
-        terms.add(transit, self.detour, rate[other.arc] * (longer - self._charges(other.sent, other.drawn)))
-        waste = top.stock_waste_cost[top.arc_destination[other.arc]]
-        terms.add(_TERM["waste"], self.detour, np.where(other.perishes, waste, 0.0))
+        for column, other in ((self.detour, self.detours), (self.pull, self.pulled)):
+            longer = np.where(other.perishes, 0, self._charges(other.sent, other.lands))
+            terms.add(transit, column, rate[other.arc] * (longer - self._charges(other.sent, other.drawn)))
+            waste = top.stock_waste_cost[top.arc_destination[other.arc]]
+            terms.add(_TERM["waste"], column, np.where(other.perishes, waste, 0.0))
+            moved = other.moves > 0
+            fee = self.expediting.cost[other.arc] * other.moves
+            terms.add(_TERM["expediting"], column[moved], fee[moved])
+        for contract in self.contracts:
+            for columns, money in contract.costs():
+                terms.add(_TERM["contract"], columns, money)
         return terms, constant
 
     def _charges(self, sent: int | IntArray, lands: IntArray) -> IntArray:
@@ -361,13 +366,14 @@ class _Builder:
 
     def terminal(self) -> tuple[FloatArray, float]:
         """Worth of what is left, per column, and of what was under way at the start and still is."""
-        top, other, out = self.top, self.detours, np.zeros(self.columns)
+        top, out = self.top, np.zeros(self.columns)
         value = top.stock_terminal[top.arc_destination]
         out[self.at_epoch[-1]] = top.stock_terminal
         if self.receive_last and not self.serve_first:  # the last demand phase comes after the end of the last period
             out[self.delivered[-1]] = top.stock_terminal[top.demand_stock]
         out[self.ship] = value * (self.landing == self.horizon)
-        left = (other.lands == self.horizon) & ~other.perishes
-        out[self.detour] = value[other.arc] * (left.astype(np.float64) - (other.drawn == self.horizon))
+        for column, other in ((self.detour, self.detours), (self.pull, self.pulled)):
+            left = (other.lands == self.horizon) & ~other.perishes
+            out[column] = value[other.arc] * (left.astype(np.float64) - (other.drawn == self.horizon))
         still = self.slot >= self.horizon
         return out, float(value[self.carrier[still]] @ self.start["pipeline"][still])

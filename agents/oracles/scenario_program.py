@@ -81,13 +81,18 @@ class ScenarioProgram:
     ----------
     compiled
         The network.
+    keeps_contracts
+        Whether contracts stay at the stage where the state has them for as long as the plan is, and nothing is moved
+        forward. Else a network with any of that, or with breaks or moving prices, is refused: a plan that moves
+        contracts in parts leads to orders under contracts that nobody activates.
     """
 
-    def __init__(self, compiled: CompiledNetwork) -> None:
+    def __init__(self, compiled: CompiledNetwork, *, keeps_contracts: bool = False) -> None:
         top = compiled.topology
-        self._compiled = compiled
-        # Otherwise the paths drawn decide what lands when, and what a source that is down keeps.
-        self._same = bool((top.arc_fixed_lead >= 0).all() and (compiled.resource_share_when_down == 1.0).all())
+        self._compiled, self._keeps_contracts = compiled, keeps_contracts
+        # Otherwise the paths drawn decide what lands when and what a source that is down keeps; prices and stages move.
+        reliable = (top.arc_fixed_lead >= 0).all() and (compiled.resource_share_when_down == 1.0).all()
+        self._same = bool(reliable) and not compiled.has_deals
         self._kept: dict[tuple[int, int, bool], _Shape] = {}
 
     def orders(self, state: TwinState, replica: int, draws: Draws, *, with_terminal_value: bool) -> FloatArray:
@@ -105,12 +110,16 @@ class ScenarioProgram:
         Raises
         ------
         ConfigError
-            When a stream has goodwill, or no best plan exists: what is left is worth more than it costs to get.
+            When a stream has goodwill, or no best plan exists: what is left is worth more than it costs to get. When
+            the network has contracts, expediting, breaks or moving prices, unless ``keeps_contracts``.
         """
+        if self._compiled.deal_keys and not self._keeps_contracts:
+            keys = ", ".join(self._compiled.deal_keys)
+            raise ConfigError(f"the plan has neither contracts nor expediting, breaks or moving prices (keys: {keys})")
         periods, _, paths = draws.demand.shape
         if periods < 1 or paths < 1:
             raise ConfigError(f"a plan needs at least 1 period and 1 path, received {periods} and {paths}")
-        programs = [hindsight_program(state, draws, replica, path) for path in range(paths)]
+        programs = [hindsight_program(state, draws, replica, path, moves=False) for path in range(paths)]
         key = (periods, paths, with_terminal_value)
         shape = self._kept.get(key)
         if shape is None:

@@ -16,6 +16,7 @@ from agents.baselines.newsvendor import newsvendor_levels, serial_bounds
 from agents.baselines.ordering import OrderingPolicy, echelon_needs
 from agents.baselines.reading import TwinReading
 from agents.baselines.simulation import acting_task, simulated_cost
+from agents.baselines.switching import SwitchingPolicy
 from agents.evaluation import measure
 from agents.exact import exact_cost, exact_problem
 from agents.oracles import lost_sales
@@ -26,6 +27,7 @@ from agents.registry import ALGORITHMS, BASELINES, algorithm, baseline, baseline
 from envs.actions import ACTION_MODES, OrderSequence
 from envs.core import Batch
 from envs.inventory import InventoryTask
+from envs.inventory_features import GROUPS
 from envs.structure import Structure
 from tests.strategies import networks
 from twin import library
@@ -45,8 +47,13 @@ FITTING = [
     for network in NETWORKS
     if load_class(BASELINES[name].path).unfit(COMPILED[network]) is None
 ]
+SWITCHING = {name for name in RULES if issubclass(load_class(BASELINES[name].path), SwitchingPolicy)}
+#: Those whose decisions are orders alone, so that every action mode can say them.
+ORDERING = [pair for pair in FITTING if pair[0] not in SWITCHING or not COMPILED[pair[1]].relation_names]
+REMEMBERING = {"exponential_smoothing", "risk_switching"}
 every_network = pytest.mark.parametrize("network", NETWORKS)
 every_fit = pytest.mark.parametrize(("name", "network"), FITTING)
+every_ordering = pytest.mark.parametrize(("name", "network"), ORDERING)
 
 
 def shown(name: str, network: str | CompiledNetwork, **arguments: Any) -> InventoryTask:
@@ -93,7 +100,7 @@ def states(task: InventoryTask, replicas: int = 5, periods: int = 6) -> tuple[Ba
 # -- the protocol -----------------------------------------------------------------------------------------------------
 
 
-@every_fit
+@every_ordering
 @pytest.mark.parametrize("mode", [*ACTION_MODES, "orders"])
 def test_predict_keeps_the_protocol(name: str, network: str, mode: str) -> None:
     """Actions for one or many observations have the space's shape and dtype, agree, and lie inside the space."""
@@ -103,7 +110,7 @@ def test_predict_keeps_the_protocol(name: str, network: str, mode: str) -> None:
     many, state = policy.predict(observation)
     assert many.shape == (5, *(task.action_space.shape or ()))
     assert many.dtype == task.action_space.dtype
-    assert (state is not None) == (name == "exponential_smoothing")
+    assert (state is not None) == (name in REMEMBERING)
     carried = (np.zeros(1),)
     for row, action in zip(observation, many, strict=True):
         one, passed = policy.predict(row, carried, np.array([True]), deterministic=True)
@@ -116,23 +123,24 @@ def test_predict_keeps_the_protocol(name: str, network: str, mode: str) -> None:
 @every_fit
 @pytest.mark.parametrize("finite", [False, True])
 def test_an_observation_is_read_as_the_twin(name: str, network: str, finite: bool) -> None:
-    """Period by period the orders predicted from observations are the rule's on the exact state, memory included."""
+    """Period by period what is decided from observations is the rule's decision on the exact state, memory included."""
     task = acting_task(COMPILED[network], name, horizon=9, finite=finite)
     policy = build(name, task)
     batch, observation = started(task, 4)
     state, memory, ordered = None, None, 0.0
     for period in range(8):
         left = np.full(4, 9.0 - period) if finite else None
-        exact, memory = policy.orders(policy.parameters, TwinReading(batch.twin, left), memory)
+        exact, moves, memory = policy.decide(policy.parameters, TwinReading(batch.twin, left), memory)
         action, state = policy.predict(observation, state, np.full(4, period == 0))
-        scale = max(1.0, float(np.abs(batch.position).max()))
-        np.testing.assert_allclose(action.T, np.maximum(exact, 0.0), rtol=1e-5, atol=2e-6 * scale)
+        scale, arcs = max(1.0, float(np.abs(batch.position).max())), len(exact)
+        np.testing.assert_allclose(action.T[:arcs], np.maximum(exact, 0.0), rtol=1e-5, atol=2e-6 * scale)
+        np.testing.assert_array_equal(action.T[arcs:], 0.0 if moves is None else moves)
         observation = batch.step(action).observation
         ordered += float(action.sum())
     assert ordered > 0.0
 
 
-@every_fit
+@every_ordering
 def test_the_orders_do_not_depend_on_the_action_mode(name: str, network: str) -> None:
     """Levels, quantities and safety amounts lead to the orders that the rule wants, where the boxes hold them."""
     modes = ("base_stock", "quantity", "echelon")
@@ -165,7 +173,8 @@ def test_the_orders_do_not_depend_on_the_action_mode(name: str, network: str) ->
 @pytest.mark.parametrize("name", RULES)
 def test_a_candidate_may_have_a_column_of_its_own(name: str) -> None:
     """Orders with a column of parameters per replica are those of each replica with its parameters alone."""
-    network = "lost_sales_zipkin2008" if name in ("myopic", "newsvendor") else "five_site_distribution"
+    special = {"myopic": "lost_sales_zipkin2008", "newsvendor": "lost_sales_zipkin2008", "clark_scarf": "serial_chain"}
+    network = special.get(name, "shared_subtier" if name in SWITCHING else "five_site_distribution")
     policy = build(name, acting_task(COMPILED[network], name))
     batch, _ = states(policy.task)  # type: ignore[arg-type]
     rng = np.random.default_rng(1)
@@ -181,13 +190,15 @@ def test_the_registry_says_what_fits() -> None:
     """Policies for special networks are refused elsewhere with a reason, and all others fit every network."""
     special = {
         "lost_sales_zipkin2008": {"myopic", "newsvendor"},
-        "serial_chain": {"newsvendor"},
-        "three_stage_serial": {"newsvendor"},
+        "serial_chain": {"newsvendor", "clark_scarf"},
+        "three_stage_serial": {"newsvendor", "clark_scarf"},
     }
+    fitting_few = {"myopic", "newsvendor", "clark_scarf"}
     for network in NETWORKS:
-        fits = baseline_fits(InventoryTask(COMPILED[network], arrivals="slots", forecast=40))
-        assert set(fits) & {"myopic", "newsvendor"} == special.get(network, set())
-        assert set(RULES) - set(fits) <= {"myopic", "newsvendor"}
+        fits = set(baseline_fits(InventoryTask(COMPILED[network], observe=GROUPS, arrivals="slots", forecast=40)))
+        assert fits & fitting_few == special.get(network, set())
+        assert set(RULES) - fits <= fitting_few | SWITCHING
+        assert fits & SWITCHING == {name for name, known in ORDERING if known == network} & SWITCHING
     reason = BASELINES["myopic"].fits(InventoryTask("dual_sourcing"))
     assert reason is not None
     assert "one stock point that loses sales" in reason
@@ -253,6 +264,8 @@ def test_every_rule_runs_on_random_networks(network: Network, finite: bool) -> N
         if kind.unfit(compiled) is not None:
             continue
         task = acting_task(compiled, name, horizon=4, finite=finite)
+        if name == "clark_scarf" and kind.fits(task) is not None:
+            continue  # a serial system, but without optimal levels
         policy, (batch, observation) = build(name, task), started(task, 2)
         exact, _ = policy.orders(policy.parameters, TwinReading(batch.twin, np.full(2, 4.0) if finite else None))
         assert np.isfinite(exact).all()

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from agents.evaluation import measure
-from agents.exact import exact_cost, exact_problem
+from agents.exact import exact_cost, exact_problem, unreliable_problem
 from agents.oracles import dual_sourcing as dual
 from agents.oracles import lost_sales as lost
+from agents.oracles import unreliable_suppliers
 from agents.oracles.chain import evaluate
 from agents.oracles.problem import Problem
+from agents.oracles.unreliable_suppliers_rules import dual_index
 from envs.inventory import InventoryTask
 from twin import library
 from twin.compile import CompiledNetwork, compile_network
@@ -178,6 +180,49 @@ def test_lots_minimum_and_maximum_are_the_environments() -> None:
 
     expected = evaluate(exact_problem(compiled), rule)
     assert exact_cost(Fixed(task), task).cost == pytest.approx(expected.cost, abs=1e-7)
+
+
+def failing(outage: int = 2, **arguments: Any) -> InventoryTask:
+    """Two suppliers of which the regular one fails; the observation is what the chain holds."""
+    shown = {"observe": ["position", "arriving", "availability"], "arrivals": "slots", **arguments}
+    return InventoryTask("two_suppliers_markov", parameters={"outage": outage}, **shown)
+
+
+@pytest.mark.parametrize("outage", [2, 32])
+def test_rules_cost_what_is_known_where_suppliers_fail(outage: int) -> None:
+    """Dual index through the environment costs what the oracle says of the rule on its own chain."""
+    regular, express = {2: (32, 5), 32: (27, 8)}[outage]
+    task = failing(outage, levels=[float(regular), float(express)])
+    problem = unreliable_problem(task.compiled)
+    expected = unreliable_suppliers.evaluate(problem, dual_index(express, regular))
+    found = exact_cost(Fixed(task), task)
+    assert found.cost == pytest.approx(expected.cost, abs=1e-7)
+    assert found.states == expected.states
+    known = task.compiled.network.known_value("best_base_stock_cost")
+    assert known is not None
+    assert found.cost == pytest.approx(known.value, abs=5.1e-6)
+
+
+def test_a_policy_that_sees_who_is_up_costs_what_its_simulation_says() -> None:
+    """A random network that reads the status: exact and simulated cost agree within three standard errors."""
+    task = failing(2, levels=[32.0, 8.0])
+    policy = Random(task, 1, reach=0.3)
+    found = exact_cost(policy, task)
+    simulated = measure(policy, task, seed=11, paths=512, periods=2500, warm_up=100).cost
+    error = simulated.std(ddof=1) / np.sqrt(len(simulated))
+    assert error < 0.005 * found.cost
+    assert abs(simulated.mean() - found.cost) < 3.0 * error
+
+
+def test_what_the_net_state_does_not_hold_must_not_be_seen_where_suppliers_fail() -> None:
+    with pytest.raises(ConfigError, match=r"shows on_hand\[warehouse/item\], on which"):
+        exact_cost(Fixed(task := failing(levels=[30.0, 8.0], observe=["on_hand", "availability"])), task)
+    with pytest.raises(ConfigError, match="resources limit it"):
+        exact_problem(failing().compiled)
+    data = library.load("two_suppliers_markov").to_dict()
+    data["resources"]["regular_line"]["availability"] |= {"warning": {"ahead": 2}}
+    with pytest.raises(ConfigError, match="more than go up and down"):
+        unreliable_problem(compile_network(Network.parse(data)))
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from torch import nn
 from agents import bundle_writer
 from agents.baselines.base_stock import BaseStock
 from agents.bundle import ACTION_TOLERANCE, Bundle
-from agents.bundle_writer import Golden, roll_out
+from agents.bundle_writer import Golden, make_spec, roll_out
 from agents.learners.extract import export_baseline, export_sb3, extract, extract_baseline
 from agents.runtime import Mlp
 from envs.core import Batch
 from envs.inventory import InventoryEnv, InventoryTask
+from envs.switching import SwitchingTask
 from twin.errors import BundleError
 
 NETWORK = "five_site_distribution"
@@ -298,3 +299,10 @@ def test_arguments_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
             arguments={"network": object()},
             training_info={},
         )
+
+
+def test_supplier_switching_is_refused() -> None:
+    """A bundle holds orders and no moves, and says so."""
+    task = SwitchingTask("prolonged_shortage")
+    with pytest.raises(BundleError, match="supplier switching cannot be exported yet"):
+        make_spec(task, task.codec)

@@ -22,6 +22,7 @@ from agents.learners.sb3 import NormalisedPolicy, build, check_parameters, load
 from agents.registry import ALGORITHMS, algorithm
 from envs.inventory import InventoryTask
 from envs.sb3 import TwinVecEnv
+from envs.switching import SwitchingTask
 from twin.errors import ConfigError, RunError
 from twin.seeds import Purpose, world_seed
 
@@ -31,6 +32,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "a2c": {"n_steps": 8},
     "sac": {"buffer_size": 3000, "learning_starts": 60, "batch_size": 16, "train_freq": 4, "gradient_steps": 2},
     "td3": {"buffer_size": 3000, "learning_starts": 60, "batch_size": 16, "train_freq": 4, "gradient_steps": 2},
+    "maskable_ppo": {"n_steps": 16, "batch_size": 16, "n_epochs": 2},
     "pathwise": {"n_steps": 12, "warm_up": 5},
     "dqn": {
         "buffer_size": 3000,
@@ -50,6 +52,8 @@ def one_thread() -> None:
 
 
 def task_for(name: str) -> InventoryTask:
+    if name == "maskable_ppo":
+        return SwitchingTask("prolonged_shortage", action_mode="moves", horizon=13)
     mode = "base_stock" if "Box" in algorithm(name).action_spaces else "discrete"
     return InventoryTask("five_site_distribution", action_mode=mode, horizon=13)
 

@@ -42,7 +42,7 @@ def kernel_steps(twin: Twin, periods: int) -> Callable[[], None]:
     draws = twin.tape.block(state, 16)
     ready = [(draws.demand[t], draws.lead_time[t], draws.availability[t]) for t in range(16)]
     orders = np.full((arcs, state.replicas), 5.0, twin.dtype)
-    costs = np.zeros((11, state.replicas), twin.dtype)
+    costs = np.zeros((13, state.replicas), twin.dtype)
 
     def run() -> None:
         for t in range(periods):

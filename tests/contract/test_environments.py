@@ -30,18 +30,21 @@ GENERAL = ["cogtwin/Inventory-v0"]
 NETWORKS = library.names()
 NOTHING_RANDOM = {("cogtwin/Inventory-v0", "beer_game"), ("cogtwin/BeerGame-v0", None)}
 SHORT = [(name, network) for name in IDS for network in (NETWORKS if name in GENERAL else (None,))]
-CASES = [(*case, mode) for case in SHORT for mode in (ACTION_MODES if case[1] else ("base_stock",))]
+#: Modes of an environment whose modes are not those of the inventory environments; the first is its own.
+MODES = {"cogtwin/SupplierSwitching-v0": ("mix", "moves")}
+CASES = [(*case, mode) for case in SHORT for mode in (ACTION_MODES if case[1] else MODES.get(case[0], ("base_stock",)))]
 
 every_case = pytest.mark.parametrize(("name", "network", "mode"), CASES)
 every_network = pytest.mark.parametrize(("name", "network"), SHORT)
 
 
-def settings(name: str, network: str | None, mode: str = "base_stock") -> dict[str, Any]:
+def settings(name: str, network: str | None, mode: str | None = None) -> dict[str, Any]:
     """Arguments of an environment; a family has its own network and takes none."""
+    mode = MODES.get(name, ("base_stock",))[0] if mode is None else mode
     return {"action_mode": mode, **({"network": network} if name in GENERAL else {})}
 
 
-def make(name: str, network: str | None, mode: str = "base_stock", **arguments: Any) -> gym.Env[Any, Any]:
+def make(name: str, network: str | None, mode: str | None = None, **arguments: Any) -> gym.Env[Any, Any]:
     return gym.make(name, **settings(name, network, mode), **arguments)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 import envs
 from envs.core import TwinEnv
@@ -36,7 +39,10 @@ def test_every_family_is_registered_and_tested() -> None:
     """The registry holds the families above and the environment for any network, and nothing else."""
     assert envs.__name__ == "envs"
     found = {name for name in gym.registry if name.startswith("cogtwin/")}
-    assert found == {f"cogtwin/{name}-v0" for name, *_ in FAMILIES} | {"cogtwin/Inventory-v0"}
+    assert found == {f"cogtwin/{name}-v0" for name, *_ in FAMILIES} | {
+        "cogtwin/Inventory-v0",
+        "cogtwin/SupplierSwitching-v0",
+    }
 
 
 @pytest.mark.parametrize(("name", "option", "network"), [family[:3] for family in FAMILIES])
@@ -164,3 +170,18 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) ->
     """A misspelt name is answered with the nearest one, a wrong value with what is allowed."""
     with pytest.raises(ActionError, match=message):
         gym.make("cogtwin/LostSales-v0", **arguments)
+
+
+def test_the_specification_carries_the_known_optimum() -> None:
+    """env.spec.metadata is the environment's own, through wrappers and copies, and does not leave with to_json."""
+    env = gym.make("cogtwin/LostSales-v0", lead_time=2, penalty=9)
+    known = env.reset(seed=0)[1]["optimum"]
+    for spec in (env.spec, env.unwrapped.spec, copy.deepcopy(env.spec), pickle.loads(pickle.dumps(env.spec))):
+        assert spec is not None
+        assert spec.metadata["optimum"] == known
+        again = gym.make(EnvSpec.from_json(spec.to_json()))
+        assert again.spec is not None
+        assert again.spec.metadata["optimum"] == known
+    finite = gym.make("cogtwin/LostSales-v0", finite=True).spec
+    assert finite is not None
+    assert "optimum" not in finite.metadata

@@ -11,6 +11,7 @@ from envs.core import Batch
 from envs.features import Block, Field, Observation, fields_from_spec, spec_hash
 from envs.inventory import InventoryTask
 from twin import library
+from twin.engine import Twin
 from twin.network import Network
 
 NETWORKS = library.names()
@@ -222,3 +223,17 @@ def test_blocks_are_read_in_order_and_clipped() -> None:
     batch, _ = start(task, 2)
     seen = observation.read(batch.twin, batch.position, np.zeros(2))
     np.testing.assert_array_equal(seen, np.float32([[2, 5, 5], [2, 5, 5]]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 16), (5, 17), (40, 50)])
+def test_a_table_is_the_rows_turned_rounded_and_clipped(shape: tuple[int, int]) -> None:
+    """As numpy turns, rounds and clips them, to the sign of a zero; what is not a number stays so."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=shape) * 3.0
+    some = rows.reshape(-1)[::3]
+    some[:] = np.resize([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e300, 1.0, -1.0], len(some))
+    low, high = np.resize([-1.0, 0.0, -np.inf], shape[0]), np.resize([1.0, 2.0, np.inf], shape[0])
+    low, high = low.astype(np.float32), high.astype(np.float32)
+    with np.errstate(over="ignore"):
+        expected = np.clip(np.ascontiguousarray(rows.T, dtype=np.float32), low, high)
+    assert Twin.tabulate(rows, low, high).tobytes() == expected.tobytes()

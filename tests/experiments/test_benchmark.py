@@ -270,8 +270,11 @@ def test_numbers_of_a_table() -> None:
     [
         ("dual_sourcing", 12, True),
         ("one_warehouse", 15, False),
+        ("prolonged_shortage", 12, False),
         ("serial", 32, True),
-        ("three_stage_serial", 27, False),
+        ("shared_subtier", 14, False),
+        ("three_stage_serial", 30, False),
+        ("two_suppliers", 10, True),
         ("zipkin", 96, True),
         ("zipkin_ppo", 32, True),
     ],
@@ -291,7 +294,17 @@ def test_suites_that_ship_resolve(name: str, items: int, optima: bool, smoke: bo
 
 def test_no_suite_is_left_out() -> None:
     """The parametrisation above names every file of configs/suite."""
-    assert SUITES == ["dual_sourcing", "one_warehouse", "serial", "three_stage_serial", "zipkin", "zipkin_ppo"]
+    assert SUITES == [
+        "dual_sourcing",
+        "one_warehouse",
+        "prolonged_shortage",
+        "serial",
+        "shared_subtier",
+        "three_stage_serial",
+        "two_suppliers",
+        "zipkin",
+        "zipkin_ppo",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import configs
+from envs.inventory_features import GROUPS as FIELD_GROUPS
 from experiments.cli import compose
 from experiments.config import (
     AgentConfig,
@@ -52,6 +53,14 @@ OFF_POLICY: dict[str, Any] = {
     "gamma": 0.99,
 }
 
+SWITCHING: dict[str, Any] = {
+    "id": "cogtwin/SupplierSwitching-v0",
+    "action_mode": "mix",
+    "residual": True,
+    "observe": [group for group in FIELD_GROUPS if group != "owed"],
+    "finite": True,
+}
+
 #: Every option of every group, built from Python.
 OPTIONS: dict[str, dict[str, Any]] = {
     "network": {
@@ -64,7 +73,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
             name="lost_sales_zipkin2008", parameters={"demand": "poisson", "lead_time": 4, "penalty": 4}
         ),
         "one_warehouse": NetworkConfig(name="one_warehouse", parameters={"retailers": 10}),
+        "prolonged_shortage": NetworkConfig(name="prolonged_shortage"),
+        "shared_subtier": NetworkConfig(name="shared_subtier"),
         "three_stage_serial": NetworkConfig(name="three_stage_serial", parameters={"demand": "stationary"}),
+        "two_suppliers_markov": NetworkConfig(name="two_suppliers_markov", parameters={"outage": 8}),
         "file": NetworkConfig(name="mine.yaml"),
     },
     "env": {
@@ -94,6 +106,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
             horizon=36,
             finite=True,
         ),
+        "two_suppliers": EnvConfig(observe=["position", "arriving", "availability", "periods_left"], arrivals="slots"),
+        "supplier_switching": EnvConfig(**SWITCHING),
+        "supplier_moves": EnvConfig(**SWITCHING | {"action_mode": "moves", "notches": [0.75, 1.0, 1.5]}),
     },
     "agent": {
         "ppo": AgentConfig(parameters=PPO),
@@ -110,6 +125,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
         ),
         "td3": AgentConfig(
             algorithm="td3", net_arch=[128, 128], activation="relu", log_std_init=None, parameters=OFF_POLICY
+        ),
+        "ppo_switching": AgentConfig(
+            schedule="linear", parameters={**PPO, "n_steps": 52, "batch_size": 1664, "n_epochs": 6}
+        ),
+        "maskable_ppo": AgentConfig(
+            algorithm="maskable_ppo",
+            log_std_init=None,
+            schedule="linear",
+            parameters={
+                **PPO,
+                "n_steps": 52,
+                "batch_size": 1664,
+                "n_epochs": 6,
+                "gamma": 0.995,
+                "gae_lambda": 0.97,
+                "ent_coef": 0.002,
+            },
         ),
         "pathwise": AgentConfig(
             algorithm="pathwise",
@@ -158,6 +190,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         ),
         "wide": TrainingConfig(
             steps=3_000_000,
+            replicas=256,
+            evaluate_every=300_000,
+            checkpoint_every=1_000_000,
+            validation=ValidationConfig(paths=256),
+        ),
+        "switching": TrainingConfig(
+            steps=4_000_000,
             replicas=256,
             evaluate_every=300_000,
             checkpoint_every=1_000_000,
@@ -223,7 +262,7 @@ def test_python_and_the_command_line_mean_the_same(group: str, option: str) -> N
         "agent": OPTIONS["agent"]["ppo"],
         group: OPTIONS[group][option],
     }
-    if option == "dqn":
+    if option in ("dqn", "maskable_ppo"):
         overrides.append("env=inventory_discrete")
         built["env"] = OPTIONS["env"]["inventory_discrete"]
     assert composed(*overrides) == TrainConfig(**built)

@@ -50,7 +50,7 @@ def test_it_equals_the_kernel(network, seed):
             assert twin.to_twin_state(twin.from_twin_state(kernel.state)).content_hash() == kernel.state.content_hash()
             state = twin.from_twin_state(twin.to_twin_state(state))
         costs = kernel.step(orders)
-        period = draws.demand[t], draws.lead_time[t], draws.availability[t]
+        period = (part[t] for part in draws)
         state, mine = twin.step(state, torch.tensor(orders), *period)
         assert_equal_states(state, kernel, twin, f"period {t}")
         np.testing.assert_allclose(mine.numpy(), costs, rtol=1e-9, atol=1e-9, err_msg=f"costs, period {t}")

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.reference import TERMS, ReferenceTwin, Shelf, flatten
-from tests.strategies import networks, random_orders
+from tests.reference_disruptions import Chance
+from tests.strategies import dealt_networks, networks, random_moves, random_orders
 from twin import kernel, library
 from twin.compile import compile_network
 from twin.economics import COST_TERMS, terminal_value
@@ -19,6 +20,7 @@ from twin.errors import ActionError
 from twin.network import PHASE_ORDERS, Network
 from twin.state import RINGS, StateArrays, TwinState
 from twin.topology import ORDER_RECEIVE_DEMAND, RECEIVE_DEMAND_ORDER, RECEIVE_ORDER_DEMAND
+from twin.uniforms import uniforms
 
 settings.register_profile(
     "kernel",
@@ -94,20 +96,41 @@ def numbers(reference: ReferenceTwin, slots: list[int]) -> dict[str, list[float]
         out[name] = getattr(reference, name)
     for name in ("demand", "served", "lost", "delivered", "backlog", "goodwill", "wasted"):
         out[name] = list(getattr(reference, name).values())
-    return out | {"availability": list(reference.available.values())}
+    out["availability"] = list(reference.available.values())
+    return out | reference.disruptions.rows() | reference.dealings.rows()
+
+
+def chances(seed: int, replica: int) -> Chance:
+    """The uniform numbers of one replica: (stream, entity, period) to a number."""
+    return lambda stream, entity, period: float(
+        uniforms(seed, stream, entity, first_replica=replica, first_period=period)[0, 0]
+    )
 
 
 @settings(PROFILE, max_examples=500)
 @given(network=networks(), seed=SEEDS)
 def test_kernel_equals_the_reference(network, seed):
     """On the same draws and orders, the kernel and the plain-Python reference agree in every state and cost number."""
+    assert_equals_the_reference(network, seed)
+
+
+@settings(PROFILE, max_examples=300)
+@given(network=dealt_networks(), seed=SEEDS)
+def test_contracts_and_prices_equal_the_reference(network, seed):
+    """So they do with contracts, expediting, breaks and moving prices, whatever moves are made."""
+    assert_equals_the_reference(network, seed)
+
+
+def assert_equals_the_reference(network: Network, seed: int) -> None:
+    """Kernel and reference agree before every period and in every cost term; so do the moves that they allow."""
     replicas = 2
     twin = Twin(network, replicas=replicas, seed=seed)
     first = twin.tape.demand(twin.initial_state(twin.state.seed, twin.state.replica), 1)[0]
     orders = random_orders(seed, PERIODS, twin.compiled.n_arcs, replicas)
     windows = np.floor(twin.compiled.lead_mean + 0.5).astype(int).tolist()
     slots = np.diff(twin.compiled.topology.pipe_ptr).tolist()
-    references = [ReferenceTwin(network, windows, first[:, b].tolist()) for b in range(replicas)]
+    moves = random_moves(seed, PERIODS, len(twin.compiled.relation_names), replicas)
+    references = [ReferenceTwin(network, windows, first[:, b].tolist(), chances(seed, b)) for b in range(replicas)]
     for t in range(PERIODS + 1):
         expected = [numbers(reference, slots) for reference in references]
         assert set(expected[0]) == set(StateArrays._fields)
@@ -118,10 +141,12 @@ def test_kernel_equals_the_reference(network, seed):
             break
         draws = twin.tape.block(twin.state, 1)
         lead = leads(twin, draws.lead_time[0])
-        costs = twin.step(orders[t])
         for b, reference in enumerate(references):
-            drawn = (draws.demand[0], lead, draws.availability[0])
-            terms = reference.step(orders[t, :, b], *(numbers[:, b].tolist() for numbers in drawn))
+            assert twin.allowed_moves()[:, :, b].tolist() == reference.dealings.allowed(reference.under_way)
+        costs = twin.step(orders[t], moves=moves[t])
+        for b, reference in enumerate(references):
+            drawn = (draws.demand[0][:, b].tolist(), lead[:, b].tolist())
+            terms = reference.step(orders[t, :, b], *drawn, moves[t, :, b].tolist())
             assert_near(costs[:, b], list(terms.values()), f"costs of period {t}")
 
 
@@ -352,6 +377,7 @@ def test_tiles_leave_no_trace(network, seed):
             draws = tiled.tape.block(tiled.state, 1)
             drawn = (draws.demand[0], draws.lead_time[0], draws.availability[0])
             kernel.step.py_func(packed, store, orders, *drawn, costs, tiled.state.head)
+            tiled.state.exogenous[:] = draws.processes[0]
             tiled.state.head += 1
             tiled.state.period += 1
             np.testing.assert_array_equal(wanted, costs)
@@ -361,8 +387,9 @@ def test_tiles_leave_no_trace(network, seed):
         draws, costs[:], service = tiled.tape.block(tiled.state, 3), 0.0, np.zeros((2, replicas))
         head = tiled.state.head
         tiled.state.head = kernel.rollout.py_func(
-            packed, store, kernel.BASE_STOCK, levels, *draws, head, 1, costs, service
+            packed, store, kernel.BASE_STOCK, levels, *draws[:3], head, 1, costs, service
         )
+        tiled.state.exogenous[:] = draws.processes[-1]
         tiled.state.period += 3
     np.testing.assert_array_equal(result.terms, costs / 2)
     np.testing.assert_array_equal(result.served, service[1] / 2)
@@ -428,6 +455,7 @@ def test_one_long_block_of_draws_equals_many_of_one_period(network, seed):
         np.testing.assert_array_equal(one.demand[0], long.demand[t])
         np.testing.assert_array_equal(one.lead_time[0][~fixed], long.lead_time[t][~fixed])
         np.testing.assert_array_equal(one.availability[0], long.availability[t])
+        np.testing.assert_array_equal(one.processes[0], long.processes[t])
         twin.step(np.ones((twin.compiled.n_arcs, 5)))
 
 

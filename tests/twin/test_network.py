@@ -67,7 +67,7 @@ LAW = ("demands", "shop", "distribution")
 LANE = {"from": "maker", "to": "hub", "product": "item", "modes": {"truck": {"lead_time": 1}}}
 WRONG = [
     # unknown keys, missing keys, wrong tags
-    (("lane",), [], ["(top level)", "'lane'", "did you mean 'lanes'", "allowed: correlations"]),
+    (("lane",), [], ["(top level)", "'lane'", "did you mean 'lanes'", "allowed: causes"]),
     ((*TRUCK, "leadtime"), 2, ["lanes[0].modes.truck", "'leadtime'", "did you mean 'lead_time'", "freight_cost"]),
     (("sites", "hub", "stock", "item", "holding"), 2, ["sites.hub.stock.item", "'holding_cost'", "'holding'"]),
     ((*TRUCK, "lead_time"), None, ["lanes[0].modes.truck.lead_time: this key is required and missing"]),

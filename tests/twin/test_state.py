@@ -97,6 +97,17 @@ def test_assign_replaces_exactly_the_named_replicas():
     assert after[1] == fresh.state.snapshot(1)
 
 
+@pytest.mark.parametrize("index", [[1, 2, 3], [0], [3, 0, 2]])
+def test_assign_puts_one_replica_in_the_place_of_many(index):
+    """A state of one replica goes wherever it is sent, neighbours or not, and nowhere else."""
+    twin, fresh = Twin(COMPILED, replicas=4, seed=1), Twin(COMPILED, replicas=1, seed=9)
+    for _ in range(5):
+        twin.step(np.full((5, 4), 20.0))
+    expected = [fresh.state.snapshot(0) if b in index else twin.state.snapshot(b) for b in range(4)]
+    twin.state.assign(np.array(index), fresh.state)
+    assert [twin.state.snapshot(b) for b in range(4)] == expected
+
+
 def test_an_empty_state_is_empty_and_available():
     """Nothing anywhere, every resource up, period 0, replicas numbered from 0."""
     state = empty_state(COMPILED, 3)

@@ -285,7 +285,7 @@ def test_draws_do_not_depend_on_the_number_of_replicas(law):
         np.testing.assert_array_equal(draws(net, 1, replicas).demand, big[:1, :, :replicas])
 
 
-@pytest.mark.parametrize("network", ["five_site_distribution", "essential_medicines"])
+@pytest.mark.parametrize("network", ["five_site_distribution", "essential_medicines", "shared_subtier"])
 def test_draws_made_ahead_are_those_of_the_moment(network):
     """Whatever happens to the replicas' clocks, drawing ahead gives the numbers that drawing one period would."""
     twin = Twin(library.load(network), replicas=7, seed=11)
@@ -296,7 +296,9 @@ def test_draws_made_ahead_are_those_of_the_moment(network):
         np.testing.assert_array_equal(drawn.demand, fresh.demand)
         np.testing.assert_array_equal(drawn.lead_time[:, stochastic], fresh.lead_time[:, stochastic])
         np.testing.assert_array_equal(drawn.availability, fresh.availability)
+        np.testing.assert_array_equal(drawn.processes, fresh.processes)
         state.arrays.availability[...] = fresh.availability[0]
+        state.exogenous[...] = fresh.processes[0]
         state.period += 1
         moved = moves.random(7) < 0.1
         state.episode[moved] += np.uint32(1)

@@ -18,7 +18,7 @@ from twin.differentiable.shipping import Shipping
 from twin.differentiable.state import Layout, TensorDraws, TensorState
 from twin.differentiable.tensors import Constants, Rounding
 from twin.economics import COST_TERMS
-from twin.errors import ActionError
+from twin.errors import ActionError, NetworkError
 from twin.network import Network
 from twin.state import TwinState
 from twin.tape import Draws, Tape
@@ -48,6 +48,11 @@ class DifferentiableTwin:
         ones, shipments and demand to whole units). ``"none"``: neither whole units nor lots; smallest and largest
         orders stay.
 
+    Raises
+    ------
+    NetworkError
+        When the network has contracts, expediting, breaks, moving prices or records.
+
     Examples
     --------
     >>> import torch
@@ -76,6 +81,12 @@ class DifferentiableTwin:
         if not dtype.is_floating_point:
             raise ValueError(f"dtype must be a floating-point type, received {dtype}")
         self.compiled = compile_network(network) if isinstance(network, Network) else network
+        if self.compiled.has_deals:
+            keys = ", ".join(self.compiled.deal_keys or ["records"])
+            raise NetworkError(
+                f"the differentiable twin has neither contracts nor expediting, breaks, moving prices or records "
+                f"('{self.compiled.network.name}' has {keys}); twin.engine and twin.simulation have them"
+            )
         self.device, self.dtype, self.rounding = torch.device(device), dtype, rounding
         top = self.compiled.topology
         constants = Constants(self.device, dtype)
@@ -126,12 +137,19 @@ class DifferentiableTwin:
             torch.as_tensor(draws.demand).to(self.device, self.dtype),
             torch.as_tensor(lead if (self._fixed_lead < 0).any() else lead[:, :0]).to(self.device),
             torch.as_tensor(draws.availability).to(self.device, self.dtype),
+            torch.as_tensor(draws.processes).to(self.device, self.dtype),
         )
 
     # -- one period ---------------------------------------------------------------------------------------------
 
     def step(
-        self, state: TensorState, orders: Tensor, demand: Tensor, lead: Tensor, availability: Tensor
+        self,
+        state: TensorState,
+        orders: Tensor,
+        demand: Tensor,
+        lead: Tensor,
+        availability: Tensor,
+        processes: Tensor | None = None,
     ) -> tuple[TensorState, Tensor]:
         """Place orders and advance one period; nothing is changed in place.
 
@@ -141,8 +159,9 @@ class DifferentiableTwin:
             At a decision epoch.
         orders
             (A, B) units.
-        demand, lead, availability
-            (D, B), (A, B), (R, B): one period of :class:`TensorDraws`.
+        demand, lead, availability, processes
+            (D, B), (A, B), (R, B), (rows, B): one period of :class:`TensorDraws`; ``processes`` may be left out where
+            they follow from availability.
 
         Returns
         -------
@@ -163,7 +182,7 @@ class DifferentiableTwin:
             state = self._end_period(state)
             costs = self._charges(state)
             state = self._demand(self._receive(state), demand)
-        return state._replace(availability=availability, elapsed=state.elapsed + 1), costs
+        return self._layout.moved_on(state, availability, processes)._replace(elapsed=state.elapsed + 1), costs
 
     def rollout(
         self, policy: Policy, state: TensorState, draws: TensorDraws, *, recompute: int | None = None

@@ -132,6 +132,8 @@ class Charges:
             "emissions": [("shipped", top.arc_emission_cost)],
             "revenue": [("delivered", -top.demand_price)],
             "waste": [("wasted", top.stock_waste_cost[top.stock_waste >= 0])],
+            "contract": [],
+            "expediting": [],
         }
         self._terms = [
             (term.name, [(field, constants.numbers(rate)) for field, rate in per_unit[term.name] if rate.any()])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from twin.compile import CompiledNetwork
-from twin.state import RINGS, StateArrays, TwinState, empty_state
+from twin.errors import ActionError
+from twin.state import EXOGENOUS, RINGS, StateArrays, TwinState, empty_state
 
 __all__ = ["Layout", "TensorDraws", "TensorState"]
 
@@ -42,6 +43,15 @@ class TensorState(NamedTuple):
     layers: Tensor  # (P, most layers, B), in the order in which they leave
     transit_layers: tuple[Tensor, ...]  # one (V, longest life, B) per slot, by life on arrival
     wasted: Tensor  # (P, B)
+    process_up: Tensor  # (J, B)
+    process_elapsed: Tensor  # (J, B)
+    process_remaining: Tensor  # (J, B)
+    warning: Tensor  # (processes that warn, B)
+    since: Tensor  # (resources of the file, B)
+    price: Tensor  # no rows, like the next three: a network that has them is refused
+    stage: Tensor
+    clock: Tensor
+    on_time: Tensor
     clocks: TwinState  # where each replica stood on its path when the state was made (arrays left out)
     elapsed: int = 0  # periods since then
 
@@ -66,6 +76,7 @@ class TensorDraws(NamedTuple):
     demand: Tensor  # (T, D, B) units
     lead_time: Tensor  # (T, A, B) periods, fixed ones filled in; no rows where all are fixed
     availability: Tensor  # (T, R, B) share, of the period AFTER each
+    processes: Tensor  # (T, rows, B) of twin.state.EXOGENOUS, of the period AFTER each
 
     @property
     def periods(self) -> int:
@@ -97,6 +108,8 @@ class Layout:
         self.slots, self.delays = int(np.diff(top.pipe_ptr).max(initial=1)), int(np.diff(top.mail_ptr).max(initial=0))
         self.perishable, self.carriers = np.flatnonzero(top.stock_life), np.flatnonzero(top.arc_life)
         self.layers, self.lives = int(np.diff(top.layer_ptr).max(initial=0)), int(top.stock_life.max(initial=0))
+        rows = dict(zip(StateArrays._fields, np.diff(empty_state(compiled, 1).store.marks).tolist(), strict=True))
+        self._exogenous = [rows[name] for name in EXOGENOUS]
         # Per nested field, the shape before the replicas and the place there of every logical row.
         self._shapes = {
             "pipeline": (self.slots, arcs),
@@ -135,6 +148,19 @@ class Layout:
             values[name] = tensor.unbind() if name in RINGS else tensor
         clocks = state.clocks(np.arange(state.replicas))
         return TensorState(**values, clocks=clocks)  # type: ignore[arg-type]
+
+    def moved_on(self, state: TensorState, availability: Tensor, processes: Tensor | None) -> TensorState:
+        """``state`` with what moves by itself as one period of :class:`TensorDraws` has it."""
+        state, before = state._replace(availability=availability), state.availability
+        rows = sum(self._exogenous)
+        if processes is None and rows == len(state.since):  # all that they would say follows from availability
+            return state._replace(since=torch.where((before == 1.0) == (availability == 1.0), state.since + 1.0, 0.0))
+        there = 0 if processes is None else len(processes)
+        if processes is None or there != rows:
+            raise ActionError(f"processes: the draws have {there} rows, this network has {rows}")
+        parts = torch.split(processes, self._exogenous)
+        moved: dict[str, Any] = dict(zip(EXOGENOUS, parts, strict=True))
+        return state._replace(**moved)
 
     def twin_state(self, state: TensorState) -> TwinState:
         """A copy of ``state`` as arrays of its precision; no gradient flows through it."""

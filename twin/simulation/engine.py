@@ -11,10 +11,12 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from twin.compile import CompiledNetwork, compile_network
+from twin.dealing import allowed_moves, checked_moves
 from twin.economics import N_TERMS
 from twin.errors import ActionError, did_you_mean
 from twin.network import Network
 from twin.simulation.consistency import check_tracking
+from twin.simulation.dealings import Dealings
 from twin.simulation.ledger import plain
 from twin.simulation.log import Kind
 from twin.simulation.ordering import Ordering
@@ -24,6 +26,7 @@ from twin.simulation.times import Moment
 from twin.simulation.world import OUTAGE, PERIOD_END, PHASE, World
 from twin.simulation.yard import DockMeasures
 from twin.state import TwinState, starting_state
+from twin.tape import Tape
 
 __all__ = ["Detail", "Simulation"]
 
@@ -71,6 +74,7 @@ class Simulation:
         state = starting_state(compile_network(network) if isinstance(network, Network) else network, 1)
         state.seed[0] = _whole("seed", seed, _largest(state.seed))
         state.replica[0] = _whole("replica", replica, _largest(state.replica))
+        Tape(state.compiled).begin(state)
         self._begin(state, detail, None, at_epoch=False)
 
     @classmethod
@@ -129,6 +133,7 @@ class Simulation:
         tracking = tracking or Tracking.of_state(state, world.arcs, receipt, detail)
         self._shipping = Shipping(world, tracking)
         self._ordering = Ordering(world, self._shipping, state, tracking)
+        self._dealings = Dealings(world, self._shipping) if self.compiled.has_deals else None
         for r in np.flatnonzero(self.compiled.resource_share_when_down < 1.0).tolist():
             self._env.process(self._outages(r))
         self._decision: simpy.Event = self._env.event()
@@ -143,7 +148,7 @@ class Simulation:
         """The period whose orders come next."""
         return self._world.period
 
-    def step(self, orders: ArrayLike) -> FloatArray:
+    def step(self, orders: ArrayLike, moves: ArrayLike | None = None) -> FloatArray:
         """Place orders and advance to the next decision epoch.
 
         Parameters
@@ -151,16 +156,18 @@ class Simulation:
         orders
             (A,) or (A, 1) units on each arc; what is not above 0 orders nothing. NaN is refused here, as in
             :meth:`twin.engine.Twin.step`, though the arithmetic of the engines counts it as 0.
+        moves
+            (S,) or (S, 1) positions in :data:`twin.contracts.MOVES`, see there; all keep when left out.
 
         Returns
         -------
-        ndarray, shape (11,)
+        ndarray, shape (13,)
             The period's cost terms, in the order of ``COST_TERMS``.
 
         Raises
         ------
         ActionError
-            When the shape is wrong or a number is NaN or infinite. Nothing has happened then.
+            When a shape is wrong, a number is NaN or infinite, or there is no such move. Nothing has happened then.
         """
         orders = np.asarray(orders, dtype=np.float64)
         arcs = len(self._world.arcs)
@@ -169,10 +176,21 @@ class Simulation:
         if not np.isfinite(orders).all():
             arc = self._world.arcs[int(np.argwhere(~np.isfinite(orders))[0, 0])]
             raise ActionError(f"the order on '{arc.name}' is not a finite number")
+        if moves is not None and np.ndim(moves) == 1:
+            moves = np.asarray(moves)[:, None]
+        chosen = checked_moves(moves, self.compiled.relation_names, 1)
+        if self._dealings is not None:
+            orders = self._dealings.begin(orders.reshape(-1, 1), chosen)
         self._epoch = self._env.event()
         self._decision.succeed(orders.ravel().tolist())
         self._env.run(until=self._epoch)
+        if self._dealings is not None:
+            self._costs = self._dealings.end(self._costs)
         return self._costs
+
+    def allowed_moves(self) -> NDArray[np.bool_]:
+        """Which moves are allowed now, shape (S, 5), see :meth:`twin.engine.Twin.allowed_moves`."""
+        return allowed_moves(self.state(), self.compiled.relations)[:, :, 0]
 
     def run(self, policy: Callable[[TwinState], ArrayLike], periods: int) -> FloatArray:
         """Let a policy decide for a number of periods.
@@ -184,7 +202,7 @@ class Simulation:
 
         Returns
         -------
-        ndarray, shape (periods, 11)
+        ndarray, shape (periods, 13)
             The cost terms of each period.
         """
         return np.array([self.step(policy(self.state())) for _ in range(periods)]).reshape(periods, N_TERMS)
@@ -255,7 +273,8 @@ class Simulation:
             yield Moment(self._env, math.floor(self._env.now) + 1, OUTAGE)
             before, available[r] = available[r], self._world.next_availability[r]
             if before != available[r]:
-                kind: Kind = "outage_begins" if available[r] < before else "outage_ends"
+                rises: Kind = "outage_ends" if available[r] == 1.0 else "recovers"
+                kind: Kind = "outage_begins" if available[r] < before else rises
                 self._world.journal.resource(kind, self.compiled.resource_names[r], available[r])
 
     def _sell(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.economics import N_TERMS
-from twin.state import RINGS, StateArrays, TwinState
+from twin.state import EXOGENOUS, RINGS, StateArrays, TwinState
 from twin.topology import Topology
 
 __all__ = ["Ledger", "Sale", "plain"]
@@ -17,8 +17,9 @@ __all__ = ["Ledger", "Sale", "plain"]
 #: Cost terms in the order of twin.economics.COST_TERMS.
 _HOLDING, _TRANSIT, _BACKLOG, _LOST, _PURCHASE, _FREIGHT, _FIXED, _RESOURCE, _EMISSIONS, _REVENUE, _WASTE = range(11)
 
-#: Arrays of a state that are kept as they are; the others (pipelines, mail) follow from shipments and orders.
-_KEPT = tuple(name for name in StateArrays._fields if name not in RINGS)
+#: Arrays of a state that are kept as they are; the others (pipelines, mail) follow from shipments and orders, or the
+#: tape moves them.
+_KEPT = tuple(name for name in StateArrays._fields if name not in (*RINGS, *EXOGENOUS))
 
 
 def plain(topology: Topology) -> Any:
@@ -57,6 +58,9 @@ class Ledger:
         self.goodwill: list[float]
         self.layers: list[float]
         self.wasted: list[float]
+        self.stage: list[float]
+        self.clock: list[float]
+        self.on_time: list[float]
         for name in _KEPT:
             setattr(self, name, getattr(state.arrays, name)[:, 0].tolist())
         self.perished = [0.0] * len(self.on_hand)
@@ -130,7 +134,10 @@ class Ledger:
         return perished
 
     def charge(self) -> NDArray[np.float64]:
-        """Cost terms of the period that ends now. Shape (11,), money."""
+        """Cost terms of the period that ends now. Shape (13,), money.
+
+        Those of contracts and expediting, and what moving prices and breaks change, come from twin.dealing.
+        """
         top, costs = self._top, [0.0] * N_TERMS
         for i, there in enumerate(self.on_hand):
             costs[_HOLDING] += top.stock_holding[i] * there

@@ -31,6 +31,8 @@ Kind = Literal[
     "queued",
     "berthed",
     "unloaded",
+    # a shipment that arrives earlier than it would have
+    "expedited",
     # stock and customers
     "perished",
     "served",
@@ -38,8 +40,14 @@ Kind = Literal[
     "backlogged",
     "lost",
     # resources: quantity is the share that works
-    "outage_begins",
+    "outage_begins",  # it falls
+    "recovers",  # it rises, to less than all
     "outage_ends",
+    # a supplier under contract: quantity is 0
+    "qualification_begins",
+    "qualified",
+    "activated",
+    "deactivated",
 ]
 
 
@@ -55,7 +63,7 @@ class Event(NamedTuple):
     source: str = ""  # supplier or site where the arc begins
     order: int | None = None
     shipment: int | None = None
-    subject: str = ""  # name of the demand stream or resource
+    subject: str = ""  # name of the demand stream, resource or supplier
 
 
 class EventLog:
@@ -153,7 +161,7 @@ class Journal:
             self.log.append(Event(self._env.now, kind, units, *self._points[i], subject=subject))
 
     def resource(self, kind: Kind, name: str, share: float) -> None:
-        """The share of a resource that works from now on."""
+        """The share of a resource that works from now on; what has become of a contract (0)."""
         self.log.append(Event(self._env.now, kind, share, subject=name))
 
     def _arc(self, kind: Kind, arc: Arc, units: float, order: int | None, shipment: int | None) -> None:

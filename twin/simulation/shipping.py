@@ -97,6 +97,17 @@ class Shipping:
             world.ledger.perished[arc.target] += perished
             self._put(arc, total - perished, enumerate(by_life, start=1))
 
+    def expedite(self, arc: Arc, periods: int) -> None:
+        """What is on the road arrives so many periods earlier, at the next receive phase at most."""
+        world = self._world
+        receipt = world.period + world.receive_first
+        for shipment in world.moving[arc.index]:
+            if shipment.stage == "road" and shipment.due > receipt:
+                shipment.arrival = max(float(receipt), shipment.arrival - periods)
+                shipment.ticket = world.ticket()
+                world.journal.shipment("expedited", arc, shipment.units, shipment.sent)
+                self._env.process(self._journey(arc, shipment))
+
     def _journey(self, arc: Arc, shipment: Shipment, berth: Request | None = None) -> Generator[simpy.Event, Any, None]:
         """A shipment on its way, or a production: the road, the gate, the queue, the berth."""
         yard = self._world.yard(arc)
@@ -107,7 +118,10 @@ class Shipping:
                 self._world.journal.shipment(kind, arc, shipment.units, shipment.sent)
 
         if shipment.stage == "road":
-            yield self._until(shipment.arrival)
+            arrival = shipment.arrival
+            yield self._until(arrival)
+            if shipment.arrival != arrival:  # expedited: it goes on in another process
+                return
             if yard is not None and yard.opening(shipment.arrival) > shipment.arrival:
                 enter("gate", "gate_closed")
         if shipment.stage == "gate" and yard is not None:

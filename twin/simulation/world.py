@@ -29,8 +29,9 @@ class World:
     ----------
     period
         The period that runs, or whose orders come next.
-    drawn, next_availability
-        Draws of this step: units per stream of demand, and the share of each resource that works in the next period.
+    drawn, lead, next_availability
+        Draws of this step: units per stream of demand, periods per arc whose lead time is drawn, and the share of each
+        resource that works in the next period.
     mail
         Per arc, the orders in the mail by the period in which they reach their source.
     moving, inside
@@ -58,7 +59,7 @@ class World:
         tape = Tape(compiled)
         self._ahead = DrawAhead(tape)
         self.drawn: list[float] = tape.demand(state, 1)[0, :, 0].tolist()
-        self._lead: list[int] = []
+        self.lead: list[int] = []
         self.next_availability: list[float] = []
 
         self._tickets = count()
@@ -74,8 +75,9 @@ class World:
         self.path.period[:] = self.period
         draws = self._ahead.next(self.path)
         self.drawn = draws.demand[0, :, 0].tolist()
-        self._lead = draws.lead_time[0, :, 0].tolist()
+        self.lead = draws.lead_time[0, :, 0].tolist()
         self.next_availability = draws.availability[0, :, 0].tolist()
+        self.path.exogenous[:] = draws.processes[0]  # nobody looks at it before the next decision epoch
 
     def ticket(self) -> int:
         """The next number by which shipments are ordered."""
@@ -90,7 +92,7 @@ class World:
         if arc.index in self._durations:
             u = uniform(self.path, LEAD_TIME, arc.index, self.period)
             return self._durations[arc.index](u, self.period)
-        return float(arc.fixed_lead if arc.fixed_lead >= 0 else self._lead[arc.index])
+        return float(arc.fixed_lead if arc.fixed_lead >= 0 else self.lead[arc.index])
 
     def unloading(self, arc: Arc, shipment: Shipment) -> float:
         """Periods of work to unload a shipment; 0 where its destination has no docks."""
@@ -109,6 +111,7 @@ class World:
             getattr(state, name)[:] = getattr(self.path, name)
         state.period[:] = self.period
         self.ledger.write(state)
+        state.exogenous[:] = self.path.exogenous
         under_way = ((a, shipment) for a, moving in enumerate(self.moving) for shipment in moving)
         lay_out(self.top, under_way, self.period + self.receive_first, state)
         for a, orders in enumerate(self.mail):

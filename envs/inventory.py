@@ -207,8 +207,10 @@ class InventoryVectorEnv(TwinVectorEnv):
         super().__init__(InventoryTask(network, **arguments), num_envs, render_mode=render_mode)
 
 
-def check_arguments(arguments: Iterable[str], others: Iterable[str] = ()) -> None:
-    """Refuse what is no argument of an inventory environment.
+def check_arguments(
+    arguments: Iterable[str], others: Iterable[str] = (), *, task: type[InventoryTask] = InventoryTask
+) -> None:
+    """Refuse what is no argument of an environment.
 
     Parameters
     ----------
@@ -216,13 +218,15 @@ def check_arguments(arguments: Iterable[str], others: Iterable[str] = ()) -> Non
         Their names.
     others
         Names that the environment has besides.
+    task
+        Whose arguments it takes.
 
     Raises
     ------
     ActionError
         With the nearest name.
     """
-    known = [*others, *inspect.signature(InventoryTask.__init__).parameters, "render_mode", "replica"]
+    known = [*others, *inspect.signature(task.__init__).parameters, "render_mode", "replica"]
     known.remove("self")
     for name in arguments:
         if name not in known:

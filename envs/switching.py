@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.core import TwinEnv
-from envs.inventory import InventoryTask
+from envs.inventory import InventoryTask, check_arguments
 from envs.inventory_features import GROUPS
 from envs.sourcing import Sources, StatusRule, Supply
 from envs.switching_actions import SWITCHING_MODES, MixCodec, MoveCodec, OrdersAndMovesCodec, SwitchingCodec
@@ -175,7 +174,7 @@ class SupplierSwitchingEnv(TwinEnv):
         replica: int = 0,
         **arguments: Any,
     ) -> None:
-        _check_arguments(arguments)
+        check_arguments(arguments, task=SwitchingTask)
         super().__init__(SwitchingTask(network, **arguments), render_mode=render_mode, replica=replica)
 
 
@@ -190,13 +189,5 @@ class SupplierSwitchingVectorEnv(TwinVectorEnv):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        _check_arguments(arguments)
+        check_arguments(arguments, task=SwitchingTask)
         super().__init__(SwitchingTask(network, **arguments), num_envs, render_mode=render_mode)
-
-
-def _check_arguments(arguments: Iterable[str]) -> None:
-    known = [*inspect.signature(SwitchingTask.__init__).parameters, "render_mode", "replica"]
-    known.remove("self")
-    for name in arguments:
-        if name not in known:
-            raise ActionError(f"no argument '{name}' (allowed: {', '.join(known)}){did_you_mean(name, known)}")

@@ -162,18 +162,10 @@ class EvaluateConfig(StrictModel):
     output: str | None = None
 
 
-class EpisodeConfig(StrictModel):
+class EpisodeConfig(EvaluateConfig):
     """Everything ``experiments.episode`` needs."""
 
-    network: NetworkConfig
-    env: EnvConfig = EnvConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    tuning: TuningConfig = TuningConfig()
-    run: str | None = None
-    policy: str | None = None
-    model: Literal["best", "last"] = "best"
     path: int | None = Field(default=None, ge=0, strict=True)
-    output: str | None = None
 
 
 class ExportConfig(StrictModel):

@@ -135,7 +135,7 @@ class Batch:
     def observe(self) -> NDArray[np.float32]:
         """Observe all replicas, (B, n)."""
         self.position = self.twin.positions()
-        left = (self.task.horizon - self.elapsed).astype(np.float64)
+        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
         self.observation = self.task.observe(self.twin, self.position, left)
         return self.observation
 
@@ -157,7 +157,7 @@ class Batch:
         space = self.task.action_space
         if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
             raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
-        left = (self.task.horizon - self.elapsed).astype(np.float64)
+        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
         orders, moves = self.task.decide(action, self.twin, self.position, left)
         repaired = None if moves is None else _repaired(self.twin, orders, moves)
         costs = self.twin.step(orders, draws, moves)

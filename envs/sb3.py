@@ -38,8 +38,8 @@ class TwinVecEnv(VecEnv):
         Of the world; slot b follows path b.
     stagger
         Divide the slots into G groups (16, or fewer replicas) and cut the first episode of group g to ``(g + 1) / G``
-        of the horizon, so that episodes do not all end in the same step: SB3 bootstraps truncated replicas one by one,
-        and a batch in step with itself sees one phase at a time. Groups, because a restart costs a step's time.
+        of the horizon, so that episodes do not all end in the same step: a batch in step with itself sees one phase at
+        a time. Groups, because replicas that begin together take little more time than one.
     accrual
         Reward by accrual accounting: buying turns money into stock of the same value (at standard cost), which becomes
         a cost when it is consumed, and the consumption that customers ask for is left out because no action changes
@@ -72,6 +72,8 @@ class TwinVecEnv(VecEnv):
         self._actions: NDArray[Any] | None = None
         self._start = time.monotonic()
         self.twin_seconds = 0.0  # time spent in steps: a training run reports the twin's share
+        #: Infos of replicas whose episodes go on: empty, and the same ones every step.
+        self._quiet: list[dict[str, Any]] = [{} for _ in range(replicas)]
         self._render_env: TwinEnv | None = None
         self._clear()
         self.render_mode = "rgb_array"
@@ -140,9 +142,10 @@ class TwinVecEnv(VecEnv):
         self._served += np.add.reduce(arrays.served, axis=0)
         self._length += 1
         reward = self._training_reward(result.reward)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        observation = result.observation
-        ended = np.flatnonzero(result.ended)
+        if any(self._quiet):  # somebody has written into what was handed out
+            self._quiet = [{} for _ in range(self.num_envs)]
+        infos, observation = self._quiet.copy(), result.observation
+        (ended,) = result.ended.nonzero()
         if len(ended):
             for b, info in zip(ended.tolist(), self._episode_infos(ended, observation[ended]), strict=True):
                 infos[b] = info

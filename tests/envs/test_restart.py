@@ -7,6 +7,7 @@ import pytest
 
 from envs.core import Batch
 from envs.inventory import InventoryTask
+from envs.sb3 import TwinVecEnv
 from twin import library
 
 SLOTS = np.arange(7, dtype=np.uint32)
@@ -45,3 +46,18 @@ def test_a_restart_is_the_beginning_of_the_next_episode(network: str, index: lis
             mine, theirs = batch.step(action), alone.step(action[chosen])
             np.testing.assert_array_equal(mine.observation[chosen], theirs.observation)
             np.testing.assert_array_equal(mine.costs[:, chosen], theirs.costs)
+
+
+def test_what_is_written_into_infos_is_gone_with_the_next_step() -> None:
+    """Infos of episodes that go on are empty whatever a wrapper has left in those of the step before."""
+    world = TwinVecEnv(InventoryTask("serial_chain", horizon=9), 5, stagger=True)
+    world.reset()
+    action = np.zeros((5, world.task.compiled.n_arcs), dtype=np.float32)
+    ends = 0
+    for _ in range(20):
+        _, _, ended, infos = world.step(action)
+        assert [bool(info) for info in infos] == ended.tolist()
+        assert len({id(info) for info in infos}) == 5
+        ends += int(ended.sum())
+        infos[2]["note"] = 1
+    assert ends > 5

@@ -205,8 +205,9 @@ class _Builder:
             self.contracts.append(ContractColumns(*place, moves=moves))
             self.columns += self.contracts[-1].columns
         self.lower, self.upper = self._bounds()
-        self.limits = self._limits()
-        self.unit_cost = unit_costs(compiled, self.start["price"], draws, path, self.limits.most)
+        self.unit_cost = top.arc_unit_cost
+        if len(compiled.prices.rules.arc):
+            self.unit_cost = unit_costs(compiled, self.start["price"], draws, path, self.limits.most)
 
     def _bounds(self) -> tuple[FloatArray, FloatArray]:
         """Least and most of every column."""
@@ -231,7 +232,8 @@ class _Builder:
             contract.bounds(lower, upper, self.ship, self.reach)
         return lower, upper
 
-    def _limits(self) -> Limits:
+    @cached_property
+    def limits(self) -> Limits:
         """What sources can give, contracts aside."""
         top, most = self.top, np.minimum(self.upper[self.ship], self.top.arc_capacity)
         give = self.left[:, top.use_resource] / top.use_coefficient

@@ -521,21 +521,35 @@ def test_nothing_ships_before_a_contract_can_be_active():
 
 
 @pytest.mark.parametrize(
-    ("delay", "moves", "shipped"),
+    ("mode", "delay", "moves", "shipped"),
     [
-        (0, [KEEP, ACTIVATE, KEEP], [0.0, 3.0, 3.0]),
-        (1, [KEEP, ACTIVATE, KEEP], [0.0, 0.0, 3.0]),
-        (1, [ACTIVATE, DEACTIVATE, ACTIVATE], [0.0, 0.0, 3.0]),
+        ({"unfilled": "backordered", "maximum_order": 3}, 0, [KEEP, ACTIVATE, KEEP], [0.0, 3.0, 3.0]),
+        ({"unfilled": "backordered", "maximum_order": 3}, 1, [KEEP, ACTIVATE, KEEP], [0.0, 0.0, 3.0]),
+        ({"unfilled": "backordered", "maximum_order": 3}, 1, [ACTIVATE, DEACTIVATE, ACTIVATE], [0.0, 0.0, 3.0]),
+        ({"capacity": 3}, 1, [KEEP, ACTIVATE, KEEP], [0.0, 0.0, 3.0]),
+        ({"capacity": 3}, 1, [ACTIVATE, DEACTIVATE, ACTIVATE], [0.0, 0.0, 0.0]),
     ],
 )
-def test_nothing_is_ordered_while_a_contract_is_not_active(delay, moves, shipped):
-    """Of orders of at most 3, which wait at the source, those count that are placed while it is."""
-    mode = {"unfilled": "backordered", "maximum_order": 3, "order_delay": delay}
+def test_nothing_is_ordered_while_a_contract_is_not_active(mode, delay, moves, shipped):
+    """Of orders of at most 3 those count that are placed while it is; one that comes later waits, or is refused."""
+    mode = mode | {"order_delay": delay}
     twin = sole({"state": "qualified", "capacity": 9.0}, mode, stream={"unmet": "backlog"})
     draws, made = twin.tape.block(twin.state, 3), np.array(moves)[:, None, None]
     cost = played(twin, np.full((3, 1), 3.0), draws, made)
     assert cost == pytest.approx(sum(shipped) + 50.0 * (4 * (1 + 2 + 3) - np.cumsum(shipped).sum()))
     assert plan_of(twin, made, draws, terminal=False).cost == pytest.approx(cost)
+
+
+def test_two_ways_out_of_one_line():
+    """Half a contract does not ship all that the line makes by sending half of it each way."""
+    line, uses = {"line": {"capacity": 4}}, {"uses": {"line": 1}}
+    data = sole(
+        {"state": "qualified", "switching_cost": 10.0}, resources=line, supplier=uses
+    ).compiled.network.to_dict()
+    data["lanes"][0]["modes"]["other"] = data["lanes"][0]["modes"]["m"]
+    twin = Twin(Network.parse(data))
+    plan = hindsight_plan(twin.state, twin.tape.block(twin.state, 3))
+    assert (plan.terms["contract"], plan.terms["purchase"]) == pytest.approx((10.0, 12.0))
 
 
 def test_prices_that_move():

@@ -70,6 +70,8 @@ def make_spec(task: Task, codec: Codec) -> Spec:
     """The specification of a task's observations with a codec for the actions."""
     if isinstance(task, SwitchingTask):
         raise BundleError("policies of supplier switching cannot be exported yet: a bundle holds orders, and no moves")
+    if task.watcher is not None:
+        raise BundleError("an observation with 'outlook' cannot be exported: a bundle keeps no belief between periods")
     compiled, top = task.compiled, task.compiled.topology
     spec = Spec(
         tuple(task.fields),

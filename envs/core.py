@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +24,15 @@ from twin.topology import Topology
 __all__ = ["Batch", "StepResult", "TwinEnv", "known_optimum"]
 
 FloatArray = NDArray[np.float64]
+
+
+class _Beginning(NamedTuple):
+    """Replicas at the start of an episode: state, arc positions, belief, observation."""
+
+    state: TwinState
+    position: FloatArray
+    belief: FloatArray | None
+    observation: NDArray[np.float32]
 
 
 @dataclass
@@ -84,7 +93,9 @@ class Batch:
         self.twin = Twin(task.compiled, replicas=replicas)
         self.replicas = replicas
         self.elapsed = np.zeros(replicas, dtype=np.int64)
-        self._alike: tuple[TwinState, FloatArray, NDArray[np.float32]] | None = None
+        self._alike: _Beginning | None = None
+        #: What is believed of the outages, (N, B), where the task keeps a belief.
+        self.belief: FloatArray | None = None if task.watcher is None else task.watcher.begin(self.twin)
         self.position: FloatArray = self.twin.positions()
         self.observation = np.empty((replicas, len(task.fields)), dtype=np.float32)
         self._action_shape = (replicas, *(task.action_space.shape or ()))
@@ -100,11 +111,15 @@ class Batch:
         if index is None:
             self.twin.state = self.twin.initial_state(seed, replica, episode)
             self.elapsed[:] = 0
+            if self.task.watcher is not None:
+                self.belief = self.task.watcher.begin(self.twin)
             return self.observe()
         # Only the fresh replicas are observed again: with staggered episodes some end in nearly every step.
-        fresh, position, observation = self._beginning(seed, replica, episode)
+        fresh, position, belief, observation = self._beginning(seed, replica, episode)
         state = self.twin.state
         state.assign(index, fresh)
+        if self.belief is not None:
+            self.belief[:, index] = belief
         state.seed[index], state.replica[index], state.episode[index] = seed, replica, episode
         self.elapsed[index] = 0
         self.position[:, index] = position
@@ -113,8 +128,8 @@ class Batch:
 
     def _beginning(
         self, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
-    ) -> tuple[TwinState, FloatArray, NDArray[np.float32]]:
-        """Fresh replicas on the given paths, their positions and observations; one for all where they are alike."""
+    ) -> _Beginning:
+        """Fresh replicas on the given paths; one for all where they are alike."""
         if self._alike is not None:
             return self._alike
         alike = self.twin.tape.opens_alike
@@ -122,10 +137,12 @@ class Batch:
         fresh = self.twin.initial_state(*paths)
         twin = self.twin.at(fresh)
         position = twin.positions()
-        observation = self.task.observe(twin, position, np.full(fresh.replicas, float(self.task.horizon)))
+        belief = None if self.task.watcher is None else self.task.watcher.begin(twin)
+        left = np.full(fresh.replicas, float(self.task.horizon))
+        begun = _Beginning(fresh, position, belief, self.task.observe(twin, position, left, belief))
         if alike:
-            self._alike = fresh, position, observation
-        return fresh, position, observation
+            self._alike = begun
+        return begun
 
     def restart(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Start the next episode of replicas ``index`` on their own paths; changes the latest observation in place."""
@@ -136,7 +153,7 @@ class Batch:
         """Observe all replicas, (B, n)."""
         self.position = self.twin.positions()
         left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
-        self.observation = self.task.observe(self.twin, self.position, left)
+        self.observation = self.task.observe(self.twin, self.position, left, self.belief)
         return self.observation
 
     def step(self, action: NDArray[Any], draws: Draws | None = None) -> StepResult:
@@ -158,9 +175,11 @@ class Batch:
         if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
             raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
         left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
-        orders, moves = self.task.decide(action, self.twin, self.position, left)
+        orders, moves = self.task.decide(action, self.twin, self.position, left, self.belief)
         repaired = None if moves is None else _repaired(self.twin, orders, moves)
         costs = self.twin.step(orders, draws, moves)
+        if self.task.watcher is not None and self.belief is not None:
+            self.belief = self.task.watcher.follow(self.belief, self.twin)
         self.elapsed += 1
         ended = self.elapsed >= self.task.horizon
         reward, terminal = self.task.reward(costs), np.zeros(self.replicas)

@@ -89,7 +89,9 @@ class Observation:
         """Every block with its place in the observation vector."""
         return self._placed
 
-    def read(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
+    def read(
+        self, twin: Twin, position: FloatArray, periods_left: FloatArray, belief: FloatArray | None = None
+    ) -> NDArray[np.float32]:
         """Observe all replicas.
 
         Parameters
@@ -100,13 +102,15 @@ class Observation:
             Inventory position of every arc, shape (A, B).
         periods_left
             Periods until the episode ends, shape (B,).
+        belief
+            On the outages, shape (N, B), where one is kept.
 
         Returns
         -------
         ndarray of float32, shape (B, len(fields))
         """
         out = np.empty((len(self.fields), twin.state.replicas))
-        view = View(twin, position, periods_left)
+        view = View(twin, position, periods_left, belief)
         for rows, block in self.placed():
             block.reader.read(view, out[rows])
         return twin.tabulate(out, self.low, self.high)

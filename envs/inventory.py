@@ -16,6 +16,8 @@ from envs.core import TwinEnv
 from envs.echelon import EchelonRule
 from envs.inventory_features import inventory_observation
 from envs.vector import TwinVectorEnv
+from envs.watcher import Watcher
+from twin.beliefs import ever_fails
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
 from twin.errors import ActionError, did_you_mean
@@ -64,6 +66,8 @@ class InventoryTask:
         )
         #: How safety amounts become orders, in the echelon mode.
         self.echelon = EchelonRule(self.compiled) if action_mode == "echelon" else None
+        outlook = observe is not None and "outlook" in observe and ever_fails(self.compiled)
+        self.watcher: Watcher | None = Watcher(self.compiled) if outlook else None
         self.observation = inventory_observation(
             self.compiled,
             finite=self.finite,
@@ -71,6 +75,7 @@ class InventoryTask:
             observe=observe,
             arrivals=arrivals,
             forecast=forecast,
+            watcher=self.watcher,
         )
         self.fields = self.observation.fields
         self.observation_space: spaces.Space[NDArray[np.float32]] = spaces.Box(
@@ -82,8 +87,10 @@ class InventoryTask:
         elif action_mode == "orders":
             self.action_space = spaces.Box(0.0, np.inf, (self.compiled.n_arcs,), dtype=np.float64)
 
-    def observe(self, twin: Twin, position: FloatArray, periods_left: FloatArray) -> NDArray[np.float32]:
-        return self.observation.read(twin, position, periods_left)
+    def observe(
+        self, twin: Twin, position: FloatArray, periods_left: FloatArray, belief: FloatArray | None = None
+    ) -> NDArray[np.float32]:
+        return self.observation.read(twin, position, periods_left, belief)
 
     def decode(
         self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
@@ -101,7 +108,12 @@ class InventoryTask:
         return twin.base_stock_orders(position, targets) if codec.up_to else targets
 
     def decide(
-        self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
+        self,
+        action: NDArray[Any],
+        twin: Twin,
+        position: FloatArray,
+        periods_left: FloatArray | None = None,
+        belief: FloatArray | None = None,
     ) -> tuple[FloatArray, NDArray[np.int64] | None]:
         return self.decode(action, twin, position, periods_left), None
 

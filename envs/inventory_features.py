@@ -9,14 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.features import Block, Field, Observation
-from envs.readers import Arrivals, Expected, Life, Mail, PeriodsLeft, Positions, Rows, Season, Stages, Warnings
+from envs.readers import (
+    Arrivals,
+    Expected,
+    Life,
+    Mail,
+    Outlook,
+    PeriodsLeft,
+    Positions,
+    Rows,
+    Season,
+    Stages,
+    Warnings,
+    warning_rows,
+)
 from twin.contracts import STAGES
 from twin.errors import ActionError, did_you_mean
 
 if TYPE_CHECKING:
+    from envs.watcher import Watcher
     from twin.compile import CompiledNetwork
 
-__all__ = ["ARRIVAL_MODES", "GROUPS", "ArrivalMode", "Group", "inventory_observation", "slots_ahead", "warning_rows"]
+__all__ = ["ARRIVAL_MODES", "GROUPS", "ArrivalMode", "Group", "inventory_observation", "slots_ahead"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -34,6 +48,7 @@ Group = Literal[
     "availability",
     "since",
     "warning",
+    "outlook",
     "on_time",
     "price",
     "contract",
@@ -47,10 +62,13 @@ ArrivalMode = Literal["bands", "slots"]
 ARRIVAL_MODES: tuple[ArrivalMode, ...] = get_args(ArrivalMode)
 
 #: Shown only where asked for: version 0 of the inventory environments does not have them.
-_ON_REQUEST = ("owed", "since", "warning", "on_time", "price", "contract", "clock")
+_ON_REQUEST = ("owed", "since", "warning", "outlook", "on_time", "price", "contract", "clock")
 
 #: Pipeline stock in bands is shown by how soon it arrives: next period, 2-4, 5-12, and 13 or more periods ahead.
 ARRIVAL_EDGES = (0, 1, 4, 12)
+
+#: Periods ahead in which the outlook adds up what is expected to be missing.
+OUTLOOK_SPANS = (4, 13, 26, 52)
 
 #: Bound of a price, in multiples of the list price.
 _PRICE_SPAN = 10.0
@@ -67,6 +85,7 @@ def inventory_observation(
     observe: Sequence[str] | None = None,
     arrivals: str = "bands",
     forecast: int = 1,
+    watcher: Watcher | None = None,
 ) -> Observation:
     """The observation of inventory decisions on any network.
 
@@ -85,6 +104,8 @@ def inventory_observation(
         ``bands`` or ``slots``: what arrives by bands of receipts ahead, or one field per receipt.
     forecast
         Periods of expected demand to show, the one decided for included.
+    watcher
+        Who keeps the belief that the group ``outlook`` is read off; without one there is no such group.
 
     Raises
     ------
@@ -117,6 +138,7 @@ def inventory_observation(
         make.availability(),
         make.since(),
         make.warning(),
+        make.outlook(watcher),
         make.on_time(),
         make.price(),
         make.contract(),
@@ -151,19 +173,6 @@ def slots_ahead(compiled: CompiledNetwork) -> IntArray:
     longest = np.ones(compiled.n_stocks, dtype=np.int64)
     np.maximum.at(longest, top.arc_destination, np.diff(top.pipe_ptr))
     return longest - 1
-
-
-def warning_rows(compiled: CompiledNetwork) -> tuple[tuple[int, IntArray], ...]:
-    """Resources that are warned of, and their rows of the state's warnings.
-
-    Causes are hidden: a resource shows the warnings of what it depends on as its own.
-    """
-    if compiled.disruptions is None:
-        return ()
-    p = compiled.disruptions.processes
-    behind = (p.warning_row[p.uses[p.use_ptr[r] : p.use_ptr[r + 1]]] for r in range(len(p.use_ptr) - 1))
-    shown = ((r, members[members >= 0]) for r, members in enumerate(behind))
-    return tuple((r, rows) for r, rows in shown if len(rows))
 
 
 class _Blocks:
@@ -308,6 +317,19 @@ class _Blocks:
         names = [f"warning[{self.compiled.resource_names[r]}]" for r, _ in warned]
         fields = tuple(Field(name, "1", 0.0, 1.0, text) for name in names)
         return Block("warning", fields, Warnings(tuple(rows for _, rows in warned)))
+
+    def outlook(self, watcher: Watcher | None) -> Block:
+        unit, text = self.compiled.network.period, "Periods of its capacity expected to be missing in the next {}."
+        behind = [] if watcher is None else watcher.posterior.behind
+        failing = tuple(r for r, processes in enumerate(behind) if processes)
+        names = self.compiled.resource_names
+        fields = (
+            Field(f"outlook[{names[r]}:{span}]", unit, 0.0, float(span), text.format(span))
+            for r in failing
+            for span in OUTLOOK_SPANS
+        )
+        reader = None if watcher is None else Outlook(watcher.posterior, failing, OUTLOOK_SPANS)
+        return Block("outlook", tuple(fields), reader or PeriodsLeft())
 
     def on_time(self) -> Block:
         text = "Share of what was wanted from the arc that shipped in full with the promised lead time, smoothed."

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.errors import ActionError
+
 if TYPE_CHECKING:
+    from twin.beliefs import OutagePosterior
+    from twin.compile import CompiledNetwork
     from twin.engine import Twin
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "Expected",
     "Life",
     "Mail",
+    "Outlook",
     "PeriodsLeft",
     "Positions",
     "Reader",
@@ -29,6 +34,8 @@ __all__ = [
     "Stages",
     "View",
     "Warnings",
+    "warned",
+    "warning_rows",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -36,11 +43,12 @@ IntArray = NDArray[np.int64]
 
 
 class View(NamedTuple):
-    """What fields are read from: a twin at a decision epoch, arc positions (A, B), periods left (B,)."""
+    """What fields are read from: a twin at a decision epoch, arc positions (A, B), periods left (B,), belief (N, B)."""
 
     twin: Twin
     position: FloatArray
     periods_left: FloatArray
+    belief: FloatArray | None = None
 
 
 class Reader(Protocol):
@@ -170,6 +178,34 @@ class Warnings:
 
 
 @dataclass(frozen=True, eq=False)
+class Outlook:
+    """Periods of a resource's capacity that are expected to be missing: resource by resource, one row for each span.
+
+    Attributes
+    ----------
+    posterior
+        Which says what a belief expects.
+    resources
+        The resources.
+    spans
+        Periods ahead that are added up, this one included; in increasing order.
+    """
+
+    posterior: OutagePosterior
+    resources: tuple[int, ...]
+    spans: tuple[int, ...]
+
+    def read(self, view: View, out: FloatArray) -> None:
+        if view.belief is None:
+            raise ActionError("the outlook is read off a belief, and none is kept here")
+        now = view.twin.state.arrays.availability[list(self.resources)]
+        ahead = self.posterior.expected(view.belief, self.spans[-1] - 1, [[r] for r in self.resources])
+        missing = np.cumsum(1.0 - np.concatenate([now[None], ahead]), axis=0)
+        for k, span in enumerate(self.spans):
+            out[k :: len(self.spans)] = missing[span - 1]
+
+
+@dataclass(frozen=True, eq=False)
 class Stages:
     """Where contracts stand: contract by contract, one row for each of ``count`` stages (1 where it is the one)."""
 
@@ -187,3 +223,25 @@ class PeriodsLeft:
 
     def read(self, view: View, out: FloatArray) -> None:
         out[...] = view.periods_left
+
+
+def warning_rows(compiled: CompiledNetwork) -> tuple[tuple[int, IntArray], ...]:
+    """Resources that are warned of, and their rows of the state's warnings.
+
+    Causes are hidden: a resource shows the warnings of what it depends on as its own.
+    """
+    if compiled.disruptions is None:
+        return ()
+    p = compiled.disruptions.processes
+    behind = (p.warning_row[p.uses[p.use_ptr[r] : p.use_ptr[r + 1]]] for r in range(len(p.use_ptr) - 1))
+    shown = ((r, members[members >= 0]) for r, members in enumerate(behind))
+    return tuple((r, rows) for r, rows in shown if len(rows))
+
+
+def warned(twin: Twin) -> FloatArray:
+    """(R, B): 1 where a failure of the resource is announced, rightly or wrongly; 0 where nothing ever warns."""
+    warning = twin.state.arrays.warning
+    out = np.zeros((twin.compiled.n_resources, twin.state.replicas))
+    for r, rows in warning_rows(twin.compiled):
+        warning[rows].max(axis=0, out=out[r])
+    return out

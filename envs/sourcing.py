@@ -1,8 +1,4 @@
-"""Choosing among suppliers: who may be ordered from, in which order, and a rule that switches on their status.
-
-The rule lies here and not with the classical policies because three parties share it: the classical policy of its name,
-the environment whose zero action it is, and the discrete moves, whose orders follow it.
-"""
+"""Choosing among suppliers: who may be ordered from, in which order, and what that comes to in orders."""
 
 from __future__ import annotations
 
@@ -12,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.actions import OrderSequence, make_codec
+from envs.actions import OrderSequence
 from twin.contracts import MOVES, STAGES
 
 if TYPE_CHECKING:
     from twin.compile import CompiledNetwork
     from twin.engine import Twin
 
-__all__ = ["TERMS", "Sources", "StatusRule", "Supply"]
+__all__ = ["Sources", "Supply"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -29,12 +25,6 @@ Split = Callable[[IntArray, FloatArray], FloatArray]
 
 _KEEP, _QUALIFY, _ACTIVATE, _DEACTIVATE = (MOVES.index(name) for name in MOVES[:4])
 _OUTSIDE, _QUALIFYING, _QUALIFIED, _ACTIVE = range(len(STAGES))
-
-#: Most periods that the status rule is searched with as patience or recovery.
-_LONGEST = 26.0
-
-#: Parameters of the status rule besides levels, see :class:`StatusRule`.
-TERMS = ("surge", "patience", "recovery", "breadth", "standing")
 
 
 class Supply(NamedTuple):
@@ -50,6 +40,9 @@ class Supply(NamedTuple):
         (K, B) factors on the prices that move.
     stage, clock
         (C, B) of the contracts, see :mod:`twin.contracts`.
+    belief
+        (N, W) on the outages, see :class:`envs.watcher.Watcher`; no rows where nobody keeps one. With W below B the
+        replicas are B / W copies of the same worlds, block by block.
     """
 
     position: FloatArray
@@ -58,12 +51,14 @@ class Supply(NamedTuple):
     price: FloatArray
     stage: FloatArray
     clock: FloatArray
+    belief: FloatArray = np.zeros((0, 0))
 
     @classmethod
-    def of(cls, twin: Twin, position: FloatArray) -> Supply:
-        """What a twin at a decision epoch holds."""
+    def of(cls, twin: Twin, position: FloatArray, belief: FloatArray | None = None) -> Supply:
+        """What a twin at a decision epoch holds, and what is believed of its outages."""
         arrays = twin.state.arrays
-        return cls(position, arrays.availability, arrays.since, arrays.price, arrays.stage, arrays.clock)
+        seen = cls(position, arrays.availability, arrays.since, arrays.price, arrays.stage, arrays.clock)
+        return seen if belief is None else seen._replace(belief=belief)
 
 
 class Sources:
@@ -176,6 +171,21 @@ class Sources:
                     np.minimum(limit[a], _part(float(self.contract_limit[c]), ramped[c]), out=limit[a])
         return limit
 
+    def working(self, supply: Supply, limits: FloatArray) -> FloatArray:
+        """The limits (A, B), and 0 on arcs that are down into stock points that have others."""
+        out, share = limits.copy(), self.share(supply)
+        for group in self.sequence.groups:
+            if len(group) > 1:
+                arcs = np.array(group)
+                out[arcs] = np.where(share[arcs] > 0.0, out[arcs], 0.0)
+        return out
+
+    def stock_levels(self, levels: FloatArray, replicas: int) -> FloatArray:
+        """Levels (I, B) of all stock points from those that are replenished, (n,) or (n, B) in deciding order."""
+        out = np.zeros((self.stocks, replicas))
+        out[list(self.sequence.destinations)] = levels if levels.ndim == 2 else levels[:, None]
+        return out
+
     def costs(self, supply: Supply) -> FloatArray:
         """Landed cost of a unit at the prices in force, (A, B)."""
         out = np.repeat(self.landed[:, None], supply.position.shape[1], axis=1)
@@ -287,94 +297,3 @@ class Sources:
 def _part(whole: float, share: FloatArray) -> FloatArray:
     """A share (B,) of what may have no limit, units: no limit either, unless the share is 0."""
     return np.asarray(np.where(share > 0.0, whole, 0.0) if np.isinf(whole) else whole * share)
-
-
-class StatusRule:
-    """Order up to a level from the cheapest that can deliver; hold backups active while a main supplier is out.
-
-    The main supplier of a stock point is that of its cheapest arc at list prices. A backup is any other supplier under
-    contract. Backups are wanted from when a main supplier has been out (below full capacity) for ``patience`` periods
-    until all have been in full for ``recovery`` periods; in between they stay as they are. Of the backups, cheapest
-    first, ``breadth`` are wanted then and ``standing`` always. While a main supplier is out for ``patience`` periods
-    nothing is ordered from one that is down, and levels are multiplied by ``surge`` (above 1: more is held while it is
-    not known how long that lasts; below: less of what is dear then).
-
-    Parameters
-    ----------
-    compiled
-        The network.
-    sources
-        Its sources.
-    """
-
-    def __init__(self, compiled: CompiledNetwork, sources: Sources) -> None:
-        self.sources = sources
-        contracts = len(sources.relation_of_contract)
-        groups = [np.array(group) for group in sources.sequence.groups]
-        self.main_arcs: IntArray = np.array([arcs[np.argmin(sources.landed[arcs])] for arcs in groups], dtype=np.int64)
-        main = set(sources.contract_of_arc[self.main_arcs].tolist()) - {-1}
-        price = np.full(contracts, np.inf)
-        for a, c in enumerate(sources.contract_of_arc):
-            if c >= 0:
-                price[c] = min(price[c], sources.landed[a])
-        backups = [c for c in np.argsort(price, kind="stable").tolist() if c not in main]
-        #: Place of each contract among the backups, cheapest first; -1 for a main supplier, which is always wanted.
-        self.place: IntArray = np.full(contracts, -1, dtype=np.int64)
-        self.place[backups] = np.arange(len(backups))
-        self.backups = len(backups)
-        usual = make_codec(compiled, "base_stock")
-        farthest = [group[-1] for group in sources.sequence.groups]
-        level, most = usual.center[farthest], usual.high[farthest]
-        stocks = (f"level[{compiled.stock_names[i]}]" for i in sources.sequence.destinations)
-        #: Parameters: a level for each stock point that is replenished, then what applies to all; their usual values,
-        #: and where a search may look for them.
-        self.names: tuple[str, ...] = (*stocks, *TERMS)
-        self.start: FloatArray = np.array([*(level + (most - level) / 4.0), 1.0, 1.0, 1.0, float(self.backups), 0.0])
-        self.low: FloatArray = np.zeros(len(level) + len(TERMS))
-        reach = max(float(self.backups), 1.0)
-        self.high: FloatArray = np.array([*(2.0 * most), 3.0, _LONGEST, _LONGEST, reach, reach])
-
-    def out(self, supply: Supply, patience: FloatArray | float) -> BoolArray:
-        """Whether a main supplier has been out for ``patience`` periods, (B,)."""
-        share, since = self.sources.share(supply)[self.main_arcs], self.sources.since(supply)[self.main_arcs]
-        return np.asarray(((share < 1.0) & (since >= patience)).any(axis=0))
-
-    def wanted(self, parameters: FloatArray, supply: Supply) -> BoolArray:
-        """Which contracts should be active, (C, B)."""
-        _, patience, recovery, breadth, standing = self._terms(parameters)
-        share, since = self.sources.share(supply)[self.main_arcs], self.sources.since(supply)[self.main_arcs]
-        out = ((share < 1.0) & (since >= patience)).any(axis=0)
-        calm = ((share >= 1.0) & (since >= recovery)).all(axis=0)
-        stay = ~calm & (supply.stage == _ACTIVE)
-        place = self.place[:, None]
-        return np.asarray((place < standing) | ((place < breadth) & (out | stay)))
-
-    def moves(self, parameters: FloatArray, supply: Supply) -> IntArray:
-        """Moves (S, B) of the rule."""
-        return self.sources.toward(supply, self.wanted(parameters, supply))
-
-    def orders(self, parameters: FloatArray, supply: Supply, moves: IntArray) -> FloatArray:
-        """Orders (A, B) in units, with the contracts as they are after ``moves`` (S, B)."""
-        return self.sources.in_turn(
-            self.levels(parameters, supply), supply, self.room(parameters, supply, moves), self.sources.costs(supply)
-        )
-
-    def levels(self, parameters: FloatArray, supply: Supply) -> FloatArray:
-        """Levels (I, B) that whole positions are raised to now."""
-        surge, patience, *_ = self._terms(parameters)
-        levels = np.zeros((self.sources.stocks, supply.position.shape[1]))
-        places = self.sources.sequence.destinations
-        rows = parameters[: len(places)]
-        levels[list(places)] = rows if parameters.ndim == 2 else rows[:, None]
-        return np.where(self.out(supply, patience), surge, 1.0) * levels
-
-    def room(self, parameters: FloatArray, supply: Supply, moves: IntArray) -> FloatArray:
-        """The most to order on each arc, (A, B): nothing from one that is down when its outage counts."""
-        _, patience, *_ = self._terms(parameters)
-        limits = self.sources.limits(supply, moves)
-        closed = (self.sources.share(supply) == 0.0) & self.out(supply, patience)
-        return np.where(closed, 0.0, limits)
-
-    def _terms(self, parameters: FloatArray) -> FloatArray:
-        """The terms that apply to all stock points, (5,) or (5, B)."""
-        return np.asarray(parameters[len(self.sources.sequence.destinations) :])

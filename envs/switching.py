@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from envs.core import TwinEnv
 from envs.inventory import InventoryTask, check_arguments
 from envs.inventory_features import GROUPS
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
 from envs.switching_actions import SWITCHING_MODES, MixCodec, MoveCodec, OrdersAndMovesCodec, SwitchingCodec
+from envs.switching_rules import SWITCHING_RULES
 from envs.vector import TwinVectorEnv
+from envs.watcher import Watcher
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
 from twin.errors import ActionError, did_you_mean
@@ -36,6 +38,7 @@ class SwitchingTask(InventoryTask):
         *,
         parameters: Mapping[str, Any] | None = None,
         action_mode: str = "mix",
+        base: str = "status",
         rule: Sequence[float] | Mapping[str, float] | None = None,
         residual_scale: float = 0.5,
         notches: Sequence[float] = (1.0,),
@@ -50,6 +53,11 @@ class SwitchingTask(InventoryTask):
                 f"no action mode '{action_mode}' for supplier switching "
                 f"(allowed: {', '.join(SWITCHING_MODES)}){did_you_mean(action_mode, SWITCHING_MODES)}"
             )
+        if base not in SWITCHING_RULES:
+            raise ActionError(
+                f"no rule '{base}' to act on the base of "
+                f"(allowed: {', '.join(SWITCHING_RULES)}){did_you_mean(base, SWITCHING_RULES)}"
+            )
         if not isinstance(network, CompiledNetwork):
             # Choosing among suppliers takes records of how they have been.
             network = resolve(network, **dict(parameters or {})).model_copy(update={"records": True})
@@ -60,12 +68,15 @@ class SwitchingTask(InventoryTask):
             action_mode="orders",
             horizon=horizon,
             finite=finite,
-            observe=[group for group in GROUPS if group != "owed"] if observe is None else observe,
+            observe=[group for group in GROUPS if group not in ("owed", "outlook")] if observe is None else observe,
             arrivals=arrivals,
             forecast=forecast,
         )
         self.sources = Sources(self.compiled)
-        self.rule = StatusRule(self.compiled, self.sources)
+        kind = SWITCHING_RULES[base]
+        if kind.believes and self.watcher is None:
+            self.watcher = Watcher(self.compiled)
+        self.rule = kind(self.compiled, self.sources)
         self.rule_parameters = self._rule_parameters(rule)
         codecs: dict[str, type[SwitchingCodec]] = {
             "mix": MixCodec,
@@ -79,9 +90,14 @@ class SwitchingTask(InventoryTask):
         self.action_space = self.switching.space()
 
     def decide(
-        self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
+        self,
+        action: NDArray[Any],
+        twin: Twin,
+        position: FloatArray,
+        periods_left: FloatArray | None = None,
+        belief: FloatArray | None = None,
     ) -> tuple[FloatArray, IntArray | None]:
-        return self.switching.decide(action, Supply.of(twin, position))
+        return self.switching.decide(action, Supply.of(twin, position, belief))
 
     def decode(
         self, action: NDArray[Any], twin: Twin, position: FloatArray, periods_left: FloatArray | None = None
@@ -118,18 +134,24 @@ class SupplierSwitchingEnv(TwinEnv):
     be qualified, which takes time and money, and activated before it may be ordered from; while active it may demand a
     minimum. Prices move.
 
-    ## Action Space
-    ``action_mode="mix"`` (the default): ``Box(-1, 1, (n,), float32)``, a correction of a status rule
-    (:class:`envs.sourcing.StatusRule`: order up to a level from the cheapest that can deliver, hold backups active
-    while a main supplier is out), which the zero action follows exactly. In order: for every stock point that is
-    replenished, the level (1 is ``residual_scale`` times half the usual box above the rule's); for every arc into a
-    stock point with several, what is added to the share of the need that the rule orders there; for every contract,
-    what is wanted (above 1/3 one move towards being active, below -1/3 out, between them what the rule wants); for
-    every supplier with open orders that can be expedited, whether to (above 1/3).
+    What all that has been seen says of the outages ahead, by the laws of the network, is a belief that the environment
+    keeps (:class:`envs.watcher.Watcher`) where the rule or the observation looks at it: a single observation forgets
+    whether the long outage has been, and which warnings came true.
 
-    ``action_mode="moves"``: ``Discrete(n)``. Action 0 keeps everything; the others are one move on one supplier each,
-    in the order of ``task.switching.names`` (qualify, activate, deactivate or expedite). Orders then raise every stock
-    point to the level of the rule, times one of ``notches``, from the cheapest that can deliver. ``action_masks()`` and
+    ## Action Space
+    ``action_mode="mix"`` (the default): ``Box(-1, 1, (n,), float32)``, a correction of a rule, which the zero action
+    follows exactly. With ``base="status"`` (the default) that is :class:`envs.switching_rules.StatusRule`: order up to
+    a level from the cheapest that can deliver, hold backups active while a main supplier is out. With ``base="risk"``
+    it is :class:`envs.switching_rules.RiskRule`, on a belief of how much supply will be missing. In order: for every
+    stock point that is replenished, the level (1 is ``residual_scale`` times half the usual box above the rule's); for
+    every arc into a stock point with several, what is added to the share of the need that the rule orders there; for
+    every contract, what is wanted (above 1/3 one move towards being active, below -1/3 out, between them what the rule
+    wants); for every supplier with open orders that can be expedited, whether to (above 1/3).
+
+    ``action_mode="moves"``: ``Discrete(n)``. Action 0 makes the moves of the rule, 1 keeps everything; the others are
+    one move on one supplier each, in the order of ``task.switching.names`` (qualify, activate, deactivate or expedite).
+    Orders then raise every stock point to the level of the rule, times one of ``notches`` (all choices come again for
+    each), from the cheapest that can deliver. ``action_masks()`` and
     ``info["action_mask"]`` say which moves are possible now.
 
     ``action_mode="orders"``: the units on every arc, then one move code for every supplier
@@ -141,7 +163,8 @@ class SupplierSwitchingEnv(TwinEnv):
     ## Observation Space
     As :class:`envs.inventory.InventoryEnv`, and for sourcing: ``since`` (periods since a resource's capacity last went
     from full to less or back), ``warning``, ``on_time`` (recent performance by arc), ``price`` (over the list price),
-    ``contract`` (stage, as 0 and 1) and ``clock`` (periods of qualification left, or since activation).
+    ``contract`` (stage, as 0 and 1) and ``clock`` (periods of qualification left, or since activation). Where asked
+    for, ``outlook``: periods of capacity that the belief expects to be missing in the next 4, 13, 26 and 52.
 
     ## Rewards
     Minus the sum of the cost terms of the period, ``info["cost_terms"]``; what contracts and expediting cost are terms
@@ -157,8 +180,9 @@ class SupplierSwitchingEnv(TwinEnv):
     * ``network``, ``parameters``, ``horizon``, ``finite``, ``observe``, ``arrivals``, ``forecast``, ``replica``: as
       :class:`envs.inventory.InventoryEnv`.
     * ``action_mode``: ``mix``, ``moves`` or ``orders``.
-    * ``rule``: parameters of the status rule, by name or in order; usual values where left out. Tune them with the
-      classical policy ``status_switching``.
+    * ``base``: the rule that actions correct or follow, ``status`` or ``risk``.
+    * ``rule``: its parameters, by name or in order; usual values where left out. Tune them with the classical policy
+      ``status_switching`` or ``risk_switching``.
     * ``residual_scale``: reach of the correction of levels, in ``mix``.
     * ``notches``: multiples of the levels to choose among, in ``moves``.
 

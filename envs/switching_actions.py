@@ -16,7 +16,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.actions import Codec, make_codec
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import SwitchingRule
 from twin.contracts import MOVES
 from twin.errors import ActionError
 
@@ -45,14 +46,14 @@ class SwitchingCodec(Codec):
     center, low, high
         Shape (I,), units: levels of the stock points, by themselves and at both ends of the box.
     rule, parameters
-        The status rule that actions correct or follow.
+        The rule that actions correct or follow.
     notches
         Multiples of the levels that a discrete action may choose.
     expedites
         Relations that have an arc which can be expedited.
     """
 
-    rule: StatusRule
+    rule: SwitchingRule
     parameters: FloatArray
     notches: tuple[float, ...]
     expedites: IntArray
@@ -61,7 +62,7 @@ class SwitchingCodec(Codec):
     def make(
         cls,
         compiled: CompiledNetwork,
-        rule: StatusRule,
+        rule: SwitchingRule,
         parameters: FloatArray,
         *,
         residual_scale: float,
@@ -117,7 +118,7 @@ class SwitchingCodec(Codec):
 
 
 class MixCodec(SwitchingCodec):
-    """Box[-1, 1]: corrections of the status rule: levels, shares, contracts, expediting."""
+    """Box[-1, 1]: corrections of the rule: levels, shares, contracts, expediting."""
 
     mode = "mix"
 
@@ -145,11 +146,11 @@ class MixCodec(SwitchingCodec):
         values = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).T
         ends = np.cumsum([len(places), len(self._shared), contracts])
         level, share, wish, hurry = np.split(values, ends)
-        wanted = np.where(np.abs(wish) > _WISH, wish > 0.0, rule.wanted(self.parameters, supply))
-        moves = sources.toward(supply, wanted)
+        levels, moves = rule.plan(self.parameters, supply)
+        rows = sources.relation_of_contract
+        moves[rows] = np.where(np.abs(wish) > _WISH, sources.toward(supply, wish > 0.0)[rows], moves[rows])
         hurried = moves[self.expedites]
         moves[self.expedites] = np.where((hurry > _WISH) & (hurried == _KEEP), _EXPEDITE, hurried)
-        levels = rule.levels(self.parameters, supply)
         levels[places] += level * (self.high - self.center)[places, None]
         by_rule = sources.in_turn(levels, supply, rule.room(self.parameters, supply, moves), sources.costs(supply))
         weights = sources.shares(by_rule)
@@ -158,13 +159,13 @@ class MixCodec(SwitchingCodec):
 
 
 class MoveCodec(SwitchingCodec):
-    """Discrete: one move on one supplier, or none, and which notch of the levels."""
+    """Discrete: the moves of the rule, or none, or one on one supplier; and which notch of the levels."""
 
     mode = "moves"
 
     @cached_property
     def _moves(self) -> tuple[tuple[int, int], ...]:
-        """(relation, move) of every choice but the first, which keeps all."""
+        """(relation, move) of every choice but the first two, which follow the rule and keep all."""
         contracts = set(self.sources.relation_of_contract.tolist())
         return tuple(
             (s, move)
@@ -176,7 +177,7 @@ class MoveCodec(SwitchingCodec):
     @property
     def names(self) -> tuple[str, ...]:
         relations = self.sources.relation_names
-        moves = ("keep", *(f"{MOVES[move]}[{relations[s]}]" for s, move in self._moves))
+        moves = ("follow", "keep", *(f"{MOVES[move]}[{relations[s]}]" for s, move in self._moves))
         if len(self.notches) == 1:
             return moves
         return tuple(f"{move} x {notch:g}" for notch in self.notches for move in moves)
@@ -186,20 +187,25 @@ class MoveCodec(SwitchingCodec):
 
     def decide(self, action: NDArray[Any], supply: Supply) -> tuple[FloatArray, IntArray]:
         sources = self.sources
-        notch, choice = np.divmod(np.asarray(action, dtype=np.int64).reshape(-1), len(self._moves) + 1)
-        moves = np.full((sources.relations, len(choice)), _KEEP, dtype=np.int64)
-        for k, (s, move) in enumerate(self._moves, start=1):
+        notch, choice = np.divmod(np.asarray(action, dtype=np.int64).reshape(-1), len(self._moves) + 2)
+        levels, moves = self.rule.plan(self.parameters, supply)
+        moves[:, choice > 0] = _KEEP
+        for k, (s, move) in enumerate(self._moves, start=2):
             moves[s, choice == k] = move
-        levels = self.center[:, None] * np.asarray(self.notches)[notch]
+        levels = levels * np.asarray(self.notches)[notch]
         # What waits at a supplier that is down is not what a planner who switches wants.
         room = np.where(sources.share(supply) > 0.0, sources.limits(supply, moves), 0.0)
         return sources.in_turn(levels, supply, room, sources.costs(supply)), moves
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         allowed = twin.allowed_moves()
-        keep = np.ones((1, allowed.shape[-1]), dtype=np.bool_)
+        always = np.ones((2, allowed.shape[-1]), dtype=np.bool_)
         some = [allowed[s, move][None] for s, move in self._moves]
-        return np.tile(np.concatenate([keep, *some]).T, (1, len(self.notches)))
+        return np.tile(np.concatenate([always, *some]).T, (1, len(self.notches)))
+
+    @property
+    def neutral(self) -> int:
+        return int(np.argmin(np.abs(np.log(self.notches)))) * (len(self._moves) + 2)
 
 
 class OrdersAndMovesCodec(SwitchingCodec):

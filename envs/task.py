@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from envs.actions import Codec
 from envs.features import Field
+from envs.watcher import Watcher
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
 
@@ -33,6 +34,8 @@ class Task(Protocol):
         Periods of an episode.
     finite
         True when the problem ends at the horizon (terminated); False when it continues and is only cut (truncated).
+    watcher
+        Who keeps a belief on the outages from period to period, where observations or decisions look at one.
     """
 
     compiled: CompiledNetwork
@@ -42,11 +45,16 @@ class Task(Protocol):
     action_space: spaces.Space[Any]
     horizon: int
     finite: bool
+    watcher: Watcher | None
 
     def observe(
-        self, twin: Twin, position: NDArray[np.float64], periods_left: NDArray[np.float64]
+        self,
+        twin: Twin,
+        position: NDArray[np.float64],
+        periods_left: NDArray[np.float64],
+        belief: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Observations (B, n) at a decision epoch."""
+        """Observations (B, n) at a decision epoch; ``belief`` (N, B) is the watcher's."""
         ...
 
     def decode(
@@ -65,6 +73,7 @@ class Task(Protocol):
         twin: Twin,
         position: NDArray[np.float64],
         periods_left: NDArray[np.float64] | None = None,
+        belief: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
         """Orders as :meth:`decode`, and moves (S, B) on relations (:data:`twin.contracts.MOVES`) or None for none."""
         ...

@@ -49,6 +49,7 @@ class EnvConfig(StrictModel):
     action_mode: ActionMode | SwitchingMode = "base_stock"
     residual: bool = False
     residual_scale: PositiveFloat = 0.5
+    base: Literal["status", "risk"] = "status"
     notches: list[PositiveFloat] = Field(default=[1.0], min_length=1)
     horizon: Count = 104
     finite: bool = False
@@ -82,6 +83,7 @@ class AgentConfig(StrictModel):
     net_arch: list[Count] = Field(default=[64, 64], min_length=1)
     activation: str = "tanh"
     log_std_init: float | None = -1.0
+    neutral_probability: float | None = Field(default=None, gt=0.0, lt=1.0, strict=True)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     normalise: NormaliseConfig = NormaliseConfig()
     parameters: dict[str, Any] = Field(default_factory=dict)

@@ -53,7 +53,7 @@ def references(env: EnvConfig) -> tuple[str, ...]:
 
 def _corrected(env: EnvConfig) -> str:
     if env.switching:
-        return "status_switching"
+        return f"{env.base}_switching"
     return "echelon_base_stock" if env.action_mode == "echelon" else "base_stock"
 
 
@@ -80,7 +80,7 @@ def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = Non
         center = "rule" if env.switching else "levels"
         arguments |= {center: tuned[name].parameters.tolist(), "residual_scale": env.residual_scale}
     if env.switching:
-        arguments["notches"] = env.notches
+        arguments |= {"notches": env.notches, "base": env.base}
     return arguments
 
 

@@ -38,7 +38,7 @@ class CheapestUp(StaticSwitching):
         return np.ones((len(self.sources.relation_of_contract), 1), dtype=np.bool_)
 
     def placed(self, parameters: NDArray[np.float64], supply: Supply, moves: NDArray[np.int64]) -> NDArray[np.float64]:
-        limits = self.working(supply, self.sources.limits(supply, moves))
+        limits = self.sources.working(supply, self.sources.limits(supply, moves))
         cost, replicas = self.sources.costs(supply), limits.shape[1]
         levels = np.repeat(parameters[:, None], replicas, axis=1) if parameters.ndim == 1 else parameters
         up_to, room = np.zeros((self.sources.stocks, replicas)), np.zeros_like(limits)

@@ -68,13 +68,13 @@ class Mitigation(StaticSwitching):
 
     def placed(self, parameters: NDArray[np.float64], supply: Supply, moves: NDArray[np.int64]) -> NDArray[np.float64]:
         limits = self.sources.limits(supply, moves)
-        shape, levels = limits.shape, self.stock_levels(parameters[3:], limits.shape[1])
+        shape, levels = limits.shape, self.sources.stock_levels(parameters[3:], limits.shape[1])
         standing, rerouting = parameters[:2] > 0.5
         rerouted = np.broadcast_to(rerouting & self._out(supply), shape[1:])
         used, main = np.zeros((2, *shape), dtype=np.bool_)
         main[self.rule.main_arcs] = True
         used[self.rule.main_arcs], used[self.backup_arcs] = True, standing | rerouted
-        limits = np.where(used, np.where(rerouted, self.working(supply, limits), limits), 0.0)
+        limits = np.where(used, np.where(rerouted, self.sources.working(supply, limits), limits), 0.0)
         share = np.where(standing, np.clip(parameters[2], 0.0, 1.0), 0.0)
         weights = np.zeros(shape)
         weights[self.rule.main_arcs] = 1.0

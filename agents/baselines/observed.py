@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.baselines.reading import Reading, receipt
-from envs.inventory_features import slots_ahead, warning_rows
+from envs.inventory_features import slots_ahead
+from envs.readers import warning_rows
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.contracts import STAGES

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.echelon import expected_ahead
-from envs.inventory_features import slots_ahead, warning_rows
+from envs.inventory_features import slots_ahead
+from envs.readers import warned
 from envs.sourcing import Supply
 from twin.engine import Twin
 from twin.errors import ActionError
@@ -184,10 +185,7 @@ class TwinReading(Reading):
 
     @property
     def warning(self) -> FloatArray:
-        out, warning = np.zeros((self.twin.compiled.n_resources, self.replicas)), self._array("warning")
-        for r, rows in warning_rows(self.twin.compiled):
-            warning[rows].max(axis=0, out=out[r])
-        return out
+        return warned(self.twin)
 
     @property
     def price(self) -> FloatArray:

@@ -3,7 +3,7 @@
 Certainty-equivalent control (Bertsekas, Dynamic Programming and Optimal Control, volume 1). The plan knows one future
 and keeps nothing for safety, so that the policy runs short whenever more is asked than expected. Capacities ahead are
 those that are expected to work: by the chain of up and down where that says all, and else by what is believed of the
-outages (:mod:`agents.baselines.outage_posterior`).
+outages (:mod:`twin.beliefs.posterior`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Memory, Needs, OrderingPolicy, ParameterSpace
-from agents.baselines.outage_posterior import OutagePosterior, outages_unfit
-from agents.baselines.outage_states import processes
 from agents.baselines.reading import Reading
 from agents.oracles.scenario_program import ScenarioProgram, longest_path
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
+from twin.beliefs import OutagePosterior, outages_unfit
+from twin.beliefs.states import processes
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
 from twin.state import TwinState, empty_state
@@ -38,7 +39,8 @@ class RollingProgram(OrderingPolicy):
     rounded means. What the plan relaxes is in :mod:`agents.oracles.hindsight_lp` (fixed costs, lots, shelf lives,
     rationing); random shocks of demand are not expected, and prices stay as they are.
 
-    Contracts are moved by the status rule (:class:`envs.sourcing.StatusRule`), all backups being wanted in an outage.
+    Contracts are moved by the status rule (:class:`envs.switching_rules.StatusRule`), all backups being wanted in an
+    outage.
     The plan keeps them as they are after the moves of now: it does not count on a supplier that is being qualified.
 
     Parameters

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from agents.baselines.ordering import ParameterSpace
 from agents.baselines.spans import joined, level_space, renamed, single
 from agents.baselines.switching import StaticSwitching
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
 
 __all__ = ["SingleIndex"]
@@ -36,7 +37,7 @@ class SingleIndex(StaticSwitching):
         return np.asarray(self.rule.place[:, None] < standing)
 
     def placed(self, parameters: NDArray[np.float64], supply: Supply, moves: NDArray[np.int64]) -> NDArray[np.float64]:
-        room = self.working(supply, self.sources.limits(supply, moves))
+        room = self.sources.working(supply, self.sources.limits(supply, moves))
         whole = supply.position.copy()
         for group in self.sequence.groups:
             whole[list(group)] = whole[group[-1]]  # the farthest arc counts all that is under way

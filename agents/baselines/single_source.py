@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from agents.baselines.ordering import ParameterSpace
 from agents.baselines.spans import joined, single, stock_space
 from agents.baselines.switching import StaticSwitching
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
 from twin.compile import CompiledNetwork
 
@@ -50,7 +51,7 @@ class SingleSource(StaticSwitching):
         used = self.used.T[:, self._source(parameters)]
         room = np.where(used, self.sources.limits(supply, moves), 0.0)
         rank = np.repeat(self.sources.landed[:, None], room.shape[1], axis=1)
-        return self.sources.in_turn(self.stock_levels(parameters[1:], room.shape[1]), supply, room, rank)
+        return self.sources.in_turn(self.sources.stock_levels(parameters[1:], room.shape[1]), supply, room, rank)
 
     def _source(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         chosen = np.atleast_1d(np.rint(parameters[0]))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.baselines.ordering import ParameterSpace
-from agents.baselines.outage_states import mean_outage, processes
 from envs.actions import OrderSequence, make_codec
 from envs.task import Task
+from twin.beliefs.states import mean_outage, processes
 from twin.compile import CompiledNetwork
 
 __all__ = ["economic_quantity", "joined", "level_space", "moved", "quantity_space", "renamed", "single", "stock_space"]

@@ -2,7 +2,7 @@
 
 Contingent rerouting in the sense of Tomlin (2006), Management Science 52(5):639-657, with patience before a switch and
 before the way back, so that short outages do not pay for switches. The rule itself is
-:class:`envs.sourcing.StatusRule`, because an agent's action may correct it.
+:class:`envs.switching_rules.StatusRule`, because an agent's action may correct it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from agents.baselines.ordering import ParameterSpace
 from agents.baselines.spans import stock_space
 from agents.baselines.switching import StaticSwitching
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
 
 __all__ = ["StatusSwitching"]
 
 
 class StatusSwitching(StaticSwitching):
-    """The status rule; ``parameters`` are its own, see :class:`envs.sourcing.StatusRule`."""
+    """The status rule; ``parameters`` are its own, see :class:`envs.switching_rules.StatusRule`."""
 
     name = "status_switching"
     reads = ("since", "price")

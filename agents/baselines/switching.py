@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Memory, Needs, OrderingPolicy
 from agents.baselines.reading import Reading
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
 from twin.compile import CompiledNetwork
 
@@ -77,21 +78,6 @@ class SwitchingPolicy(OrderingPolicy):
     ) -> tuple[FloatArray, Memory | None]:
         orders, _, memory = self.decide(parameters, reading, memory)
         return orders, memory
-
-    def stock_levels(self, levels: FloatArray, replicas: int) -> FloatArray:
-        """Levels (I, B) of all stock points from those that are replenished, (n,) or (n, B) in deciding order."""
-        out = np.zeros((self.sources.stocks, replicas))
-        out[list(self.sources.sequence.destinations)] = levels if levels.ndim == 2 else levels[:, None]
-        return out
-
-    def working(self, supply: Supply, limits: FloatArray) -> FloatArray:
-        """The limits (A, B), and 0 on arcs that are down into stock points that have others."""
-        out, share = limits.copy(), self.sources.share(supply)
-        for group in self.sequence.groups:
-            if len(group) > 1:
-                arcs = np.array(group)
-                out[arcs] = np.where(share[arcs] > 0.0, out[arcs], 0.0)
-        return out
 
 
 class StaticSwitching(SwitchingPolicy):

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from agents.baselines.ordering import ParameterSpace
 from agents.baselines.spans import joined, level_space, quantity_space, renamed
 from agents.baselines.switching import StaticSwitching
-from envs.sourcing import Sources, StatusRule, Supply
+from envs.sourcing import Sources, Supply
+from envs.switching_rules import StatusRule
 from envs.task import Task
 from twin.compile import CompiledNetwork
 
@@ -52,7 +53,7 @@ class TailoredBaseSurge(StaticSwitching):
         return self._held[:, None]
 
     def placed(self, parameters: NDArray[np.float64], supply: Supply, moves: NDArray[np.int64]) -> NDArray[np.float64]:
-        room = self.working(supply, self.sources.limits(supply, moves))
+        room = self.sources.working(supply, self.sources.limits(supply, moves))
         quantities, levels = np.split(parameters, [len(self._base)])
         constant = dict(zip(self._base.tolist(), quantities, strict=True))
         up_to = dict(zip(self._leveled.tolist(), levels, strict=True))

@@ -125,6 +125,7 @@ def _world(world: Any) -> dict[str, Any]:
         "period": state.period,
         "head": np.array(state.head),
         "elapsed": batch.elapsed,
+        **({} if batch.belief is None else {"belief": batch.belief}),
         **{f"sum_{key}": value for key, value in world.running_sums().items()},
     }
 
@@ -139,6 +140,8 @@ def _restore_world(world: TwinVecEnv, data: Any) -> None:
     state.episode[:], state.period[:] = data["episode"], data["period"]
     state.head = int(data["head"])
     world.batch.elapsed[:] = data["elapsed"]
+    if world.batch.belief is not None:
+        world.batch.belief[:] = data["belief"]
     for key, value in world.running_sums().items():
         value[...] = data[f"sum_{key}"]
 

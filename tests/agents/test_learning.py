@@ -53,17 +53,19 @@ def one_thread() -> None:
 
 def task_for(name: str) -> InventoryTask:
     if name == "maskable_ppo":
-        return SwitchingTask("prolonged_shortage", action_mode="moves", horizon=13)
+        # With a belief, which a checkpoint has to keep.
+        observe = ["on_hand", "position", "availability", "outlook", "contract", "clock"]
+        return SwitchingTask("prolonged_shortage", action_mode="moves", base="risk", observe=observe, horizon=13)
     mode = "base_stock" if "Box" in algorithm(name).action_spaces else "discrete"
     return InventoryTask("five_site_distribution", action_mode=mode, horizon=13)
 
 
-def world_for(name: str, seed: int = 5) -> TwinVecEnv:
-    return TwinVecEnv(task_for(name), REPLICAS, seed=world_seed(Purpose.TRAINING, seed), stagger=True)
+def world_for(name: str, seed: int = 5, task: InventoryTask | None = None) -> TwinVecEnv:
+    return TwinVecEnv(task or task_for(name), REPLICAS, seed=world_seed(Purpose.TRAINING, seed), stagger=True)
 
 
-def fresh(name: str, seed: int = 5) -> BaseAlgorithm:
-    normalise = wrap(world_for(name, seed), observation=True, reward=True, clip_observation=10.0, gamma=0.99)
+def fresh(name: str, seed: int = 5, task: InventoryTask | None = None) -> BaseAlgorithm:
+    normalise = wrap(world_for(name, seed, task), observation=True, reward=True, clip_observation=10.0, gamma=0.99)
     model = build(
         name,
         normalise,
@@ -177,6 +179,15 @@ def test_ppo_beats_the_best_constant_order(seed: int) -> None:
     assert cost() > 5.2748
     model.learn(40_960)
     assert 4.0 < cost() < 5.0
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "pathwise"])
+def test_every_algorithm_learns_to_switch_suppliers(name: str) -> None:
+    mode = "mix" if "Box" in algorithm(name).action_spaces else "moves"
+    model = fresh(name, task=SwitchingTask("shared_subtier", action_mode=mode, base="risk", horizon=13, finite=True))
+    before = parameters(model)
+    model.learn(160)
+    assert not equal(before, parameters(model))
 
 
 def run_to(model: BaseAlgorithm, total: int, stopper: Stopper, *, first: bool) -> None:

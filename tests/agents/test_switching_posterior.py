@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.baselines.outage_posterior import OutagePosterior, outages_unfit
 from agents.baselines.reading import TwinReading
 from twin import library
+from twin.beliefs import OutagePosterior, outages_unfit
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
 from twin.network import Network

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.baselines.outage_posterior import OutagePosterior
 from agents.baselines.reading import TwinReading
 from agents.baselines.rolling_program import RollingProgram
 from agents.baselines.simulation import acting_task
@@ -18,6 +17,7 @@ from envs.inventory import InventoryTask
 from envs.inventory_features import GROUPS
 from tests.agents.switching_networks import CONTRACTS, three_sources, two_stages
 from twin import library
+from twin.beliefs import OutagePosterior
 from twin.compile import CompiledNetwork, compile_network
 from twin.engine import Twin
 from twin.errors import ActionError

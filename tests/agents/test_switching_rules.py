@@ -85,8 +85,8 @@ def missing_of(policy: RiskSwitching, reading: TwinReading, horizon: Any) -> Flo
     (belief,) = policy.begin(reading)
     listed = slice(len(policy.compiled.network.resources))
     since = reading.since[listed]
-    belief = policy.posterior.seen(belief, reading.availability[listed], reading.warning[listed], since)
-    return policy.missing(belief, policy.supply(reading), horizon)
+    belief = policy.risk.posterior.seen(belief, reading.availability[listed], reading.warning[listed], since)
+    return policy.risk.missing(policy.supply(reading)._replace(belief=belief), horizon)
 
 
 # -- risk -------------------------------------------------------------------------------------------------------------
@@ -168,12 +168,12 @@ def test_a_warning_counts_by_what_it_is_worth() -> None:
 
     def look(memory: Any) -> tuple[Any, FloatArray]:
         reading = TwinReading(twin)
-        belief = policy.posterior.seen(
+        belief = policy.risk.posterior.seen(
             memory[0], reading.availability[known], reading.warning[known], reading.since[known]
         )
         # A failure that is announced now strikes in 3 periods, and no other can strike before then.
-        lost = 1.0 - policy.posterior.expected(belief, ahead, [[0]])[-1, 0]
-        return (policy.posterior.after(belief),), lost
+        lost = 1.0 - policy.risk.posterior.expected(belief, ahead, [[0]])[-1, 0]
+        return (policy.risk.posterior.after(belief),), lost
 
     memory, lost = look(memory)
     assert np.unique(lost.round(9)).size == 1  # of the first period the warning says nothing: none can be true

@@ -214,6 +214,6 @@ def test_a_chosen_observation_can_be_pickled() -> None:
     other = pickle.loads(pickle.dumps(task))
     for batch, _ in walk(task, 3):
         left = np.full(3, 7.0)
-        ours = task.observe(batch.twin, batch.position, left)
-        np.testing.assert_array_equal(ours, other.observe(batch.twin, batch.position, left))
+        ours = task.observe(batch.twin, batch.position, left, batch.belief)
+        np.testing.assert_array_equal(ours, other.observe(batch.twin, batch.position, left, batch.belief))
     assert other.fields == task.fields

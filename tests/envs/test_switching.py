@@ -11,6 +11,8 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
 import envs  # noqa: F401  (registers)
+from agents.baselines.risk_switching import RiskSwitching
+from agents.baselines.simulation import acting_task
 from agents.baselines.status_switching import StatusSwitching
 from envs.core import Batch
 from envs.sb3 import TwinVecEnv
@@ -129,6 +131,72 @@ def test_the_zero_action_is_the_status_rule(seed: int) -> None:
     assert moved > 0
 
 
+@pytest.mark.parametrize("mode", ["mix", "moves"])
+@pytest.mark.parametrize("name", ["prolonged_shortage", "shared_subtier"])
+def test_the_zero_action_is_the_risk_rule(name: str, mode: str) -> None:
+    """With its belief, kept from period to period: the environment's is the classical policy's own."""
+    contracts = {"threshold": 4.0, "prepare": 0.2} if name == "prolonged_shortage" else {}
+    notches = (0.5, 1.0)
+    task = SwitchingTask(name, action_mode=mode, base="risk", rule={"cover": 0.3, **contracts}, notches=notches)
+    acting = acting_task(task.compiled, "risk_switching")
+    policy, memory = RiskSwitching(acting, task.rule_parameters), None
+    ours, theirs = started(task, 16), started(acting, 16)
+    zero = np.zeros((16, *(task.action_space.shape or ())))
+    if mode == "moves":
+        assert task.codec.neutral is not None
+        zero = np.full(16, task.codec.neutral)
+        assert task.switching.names[task.codec.neutral] == "follow x 1"
+    moved = 0
+    for t in range(PERIODS):
+        action, memory = policy.predict(theirs.observation, memory, np.full(16, t == 0))
+        moved += int((action[:, acting.compiled.n_arcs :] > 0).sum())
+        expected = theirs.step(action)
+        result = ours.step(zero)
+        np.testing.assert_allclose(result.orders, expected.orders, atol=1e-3)
+        np.testing.assert_allclose(result.costs, expected.costs, rtol=1e-6, atol=1e-2)
+    assert (moved > 0) == bool(contracts)
+
+
+def test_an_outlook_is_the_belief_of_its_own_path() -> None:
+    """Replicas that begin anew at different times show what a single environment on their path shows."""
+    arguments: dict[str, Any] = {"network": "shared_subtier", "observe": ["availability", "outlook"], "horizon": 9}
+    task = SwitchingTask(**arguments)
+    names = [field.name for field in task.fields]
+    assert next(name for name in names if name.startswith("outlook")).endswith(":4]")
+    world = TwinVecEnv(task, 3, seed=5, stagger=True)
+    seen = [world.reset()]
+    lengths = world.batch.task.horizon - world.batch.elapsed
+    assert len(set(lengths.tolist())) == 3
+    zero = np.zeros((3, *task.action_space.shape))  # type: ignore[misc]
+    for _ in range(30):
+        seen.append(world.step(zero)[0].copy())
+    for b, first in enumerate(lengths.tolist()):
+        single = gym.make("cogtwin/SupplierSwitching-v0", replica=b, **arguments).unwrapped
+        shown, _ = single.reset(seed=5)
+        left = first
+        for t in range(31):
+            np.testing.assert_array_equal(seen[t][b], shown, err_msg=f"replica {b}, period {t}")
+            shown, *_ = single.step(zero[b])
+            left -= 1
+            if left == 0:
+                shown, _ = single.reset()
+                left = 9
+    outlook = np.array([[row[k] for k, name in enumerate(names) if name.startswith("outlook")] for row in seen[-1]])
+    assert (np.diff(outlook.reshape(3, -1, 4), axis=2) >= 0.0).all()
+    assert outlook.max() > 0.0
+
+
+def test_there_is_no_outlook_without_a_belief() -> None:
+    reliable = network().to_dict()
+    del reliable["resources"]["line"]["availability"]
+    with pytest.raises(ActionError, match=r"no belief on the outages of the network.*nothing ever fails"):
+        SwitchingTask(Network.parse(reliable), base="risk")
+    task = SwitchingTask(Network.parse(reliable), observe=["on_hand", "outlook"])
+    assert [field.name for field in task.fields] == ["on_hand[store/item]"]
+    with pytest.raises(ActionError, match=r"no rule 'risks'.*did you mean 'risk'"):
+        SwitchingTask(network(), base="risks")
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_masks_are_true_exactly_where_a_move_is_accepted(seed: int) -> None:
     """A discrete action is repaired if and only if its mask is False, on random networks and random histories."""
@@ -146,7 +214,8 @@ def test_masks_are_true_exactly_where_a_move_is_accepted(seed: int) -> None:
         seen[possible.astype(int), action] = True
     names = np.array(task.switching.names)
     assert set(names[~seen[1]]) <= {"qualify[far] x 0.8", "qualify[far] x 1.2"}, "this one is qualified from the start"
-    assert set(names[~seen[0]]) == {"keep x 0.8", "keep x 1.2"}, "what is not always possible was also impossible"
+    always = {f"{choice} x {notch}" for choice in ("follow", "keep") for notch in (0.8, 1.2)}
+    assert set(names[~seen[0]]) == always, "what is not always possible was also impossible"
 
 
 def test_a_move_that_is_not_possible_counts_as_keep() -> None:

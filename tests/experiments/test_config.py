@@ -57,6 +57,7 @@ SWITCHING: dict[str, Any] = {
     "id": "cogtwin/SupplierSwitching-v0",
     "action_mode": "mix",
     "residual": True,
+    "base": "risk",
     "observe": [group for group in FIELD_GROUPS if group != "owed"],
     "finite": True,
 }
@@ -108,7 +109,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         ),
         "two_suppliers": EnvConfig(observe=["position", "arriving", "availability", "periods_left"], arrivals="slots"),
         "supplier_switching": EnvConfig(**SWITCHING),
-        "supplier_moves": EnvConfig(**SWITCHING | {"action_mode": "moves", "notches": [0.75, 1.0, 1.5]}),
+        "supplier_moves": EnvConfig(**SWITCHING | {"action_mode": "moves", "notches": [0.5, 0.75, 1.0, 1.5, 2.0]}),
     },
     "agent": {
         "ppo": AgentConfig(parameters=PPO),
@@ -132,6 +133,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "maskable_ppo": AgentConfig(
             algorithm="maskable_ppo",
             log_std_init=None,
+            neutral_probability=0.9,
             schedule="linear",
             parameters={
                 **PPO,

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from agents.baselines.outage_states import Hidden
+from twin.beliefs.states import Hidden
 from twin.disruptions import Availability
 
 __all__ = ["Evidence", "evidence", "looks", "weigh"]

@@ -2,7 +2,7 @@
 
 A planner sees how much of each resource works and which of them are warned of, not how long an outage will last, nor
 whether a warning is true, nor, of two causes that may be behind one outage, which it is. The belief is a distribution
-over the hidden states of every process (:mod:`agents.baselines.outage_states`). It is moved on by a period and then
+over the hidden states of every process (:mod:`twin.beliefs.states`). It is moved on by a period and then
 weighed by what is seen, which is the forward recursion of a hidden Markov model (Rabiner 1989, Proceedings of the IEEE
 77(2):257-286). So the time since the onset, every warning of the past (recall, false alarms, base rate), and what the
 other resources of a common cause show are all in it.
@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from agents.baselines.outage_evidence import evidence, looks, weigh
-from agents.baselines.outage_states import Hidden, hidden_states, processes
+from twin.beliefs.evidence import evidence, looks, weigh
+from twin.beliefs.states import Hidden, hidden_states, processes
 from twin.compile import CompiledNetwork
 
-__all__ = ["OutagePosterior", "outages_unfit"]
+__all__ = ["OutagePosterior", "ever_fails", "outages_unfit"]
 
 FloatArray = NDArray[np.float64]
 
@@ -32,12 +32,16 @@ FloatArray = NDArray[np.float64]
 _MOST = 4096
 
 
+def ever_fails(compiled: CompiledNetwork) -> bool:
+    """Whether anything in a network ever fails."""
+    return any(hidden_states(entry, compiled.network.periods) for entry in processes(compiled).values())
+
+
 def outages_unfit(compiled: CompiledNetwork) -> str | None:
     """Why there is no belief on a network's outages, or None where there is one."""
-    entries = processes(compiled)
-    if not any(hidden_states(entry, compiled.network.periods) for entry in entries.values()):
+    if not ever_fails(compiled):
         return "nothing ever fails"
-    for name, entry in entries.items():
+    for name, entry in processes(compiled).items():
         chains = hidden_states(entry, compiled.network.periods)
         combinations = int(np.prod([float(len(looks(chain)[1])) for chain in chains]))
         if combinations > _MOST:

@@ -7,6 +7,7 @@ name, the environment whose zero action it is, and the discrete moves, whose ord
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -35,7 +36,7 @@ _LONGEST = 26.0
 FARTHEST = 52
 
 #: Parameters of the status rule besides levels, see :class:`StatusRule`.
-TERMS = ("surge", "patience", "recovery", "breadth", "standing")
+TERMS = ("surge", "patience", "recovery")
 
 
 class SwitchingRule(ABC):
@@ -89,6 +90,19 @@ class SwitchingRule(ABC):
         self._level = level + (self._most - level) / 4.0
         self._level_names = tuple(f"level[{compiled.stock_names[i]}]" for i in sources.sequence.destinations)
 
+    def _of_backups(self, term: str) -> tuple[str, ...]:
+        """A term's names, one for each backup."""
+        relations = self.sources.relation_names
+        named = {int(k): relations[s] for k, s in zip(self.place, self.sources.relation_of_contract, strict=True)}
+        return tuple(f"{term}[{named[k]}]" for k in range(self.backups))
+
+    def of_contracts(self, terms: Sequence[FloatArray] | FloatArray, main: float) -> FloatArray:
+        """One number for each contract, (C, 1) or (C, B), from one for each backup; a main supplier's is ``main``."""
+        if not self.backups:
+            return np.full((len(self.place), 1), main)
+        rows = np.asarray(terms, dtype=np.float64).reshape(self.backups, -1)
+        return np.where(self.place[:, None] >= 0, rows[self.place], main)
+
     @abstractmethod
     def plan(self, parameters: FloatArray, supply: Supply) -> tuple[FloatArray, IntArray]:
         """Levels (I, B) that whole positions are raised to now, and moves (S, B).
@@ -109,11 +123,11 @@ class SwitchingRule(ABC):
 class StatusRule(SwitchingRule):
     """Order up to a level from the cheapest that can deliver; hold backups active while a main supplier is out.
 
-    Backups are wanted from when a main supplier has been out (below full capacity) for ``patience`` periods
-    until all have been in full for ``recovery`` periods; in between they stay as they are. Of the backups, cheapest
-    first, ``breadth`` are wanted then and ``standing`` always. While a main supplier is out for ``patience`` periods
-    nothing is ordered from one that is down, and levels are multiplied by ``surge`` (above 1: more is held while it is
-    not known how long that lasts; below: less of what is dear then).
+    A backup is wanted from when a main supplier has been out (below full capacity) for ``wait`` periods, a number for
+    each backup, until all have been in full for ``recovery`` periods; in between it stays as it is. A wait below 0 is a
+    backup that is always wanted, and one of more than 26 periods one that never is. While a main supplier is out for
+    ``patience`` periods nothing is ordered from one that is down, and levels are multiplied by ``surge`` (above 1: more
+    is held while it is not known how long that lasts; below: less of what is dear then).
 
     Parameters
     ----------
@@ -125,12 +139,12 @@ class StatusRule(SwitchingRule):
 
     def __init__(self, compiled: CompiledNetwork, sources: Sources) -> None:
         super().__init__(compiled, sources)
-        self.names = (*self._level_names, *TERMS)
-        self.start = np.array([*self._level, 1.0, 1.0, 1.0, float(self.backups), 0.0])
+        self.names = (*self._level_names, *TERMS, *self._of_backups("wait"))
+        each = np.ones(self.backups)
+        self.start = np.array([*self._level, 1.0, 1.0, 1.0, *each])
         #: Where a search may look for the parameters.
-        self.low: FloatArray = np.zeros(len(self._level) + len(TERMS))
-        reach = max(float(self.backups), 1.0)
-        self.high: FloatArray = np.array([*(2.0 * self._most), 3.0, _LONGEST, _LONGEST, reach, reach])
+        self.low: FloatArray = np.array([*np.zeros(len(self._level) + len(TERMS)), *-each])
+        self.high: FloatArray = np.array([*(2.0 * self._most), 3.0, _LONGEST, _LONGEST, *(_LONGEST + each)])
 
     def out(self, supply: Supply, patience: FloatArray | float) -> BoolArray:
         """Whether a main supplier has been out for ``patience`` periods, (B,)."""
@@ -139,13 +153,13 @@ class StatusRule(SwitchingRule):
 
     def wanted(self, parameters: FloatArray, supply: Supply) -> BoolArray:
         """Which contracts should be active, (C, B)."""
-        _, patience, recovery, breadth, standing = self._terms(parameters)
+        _, _, recovery, *waits = self._terms(parameters)
         share, since = self.sources.share(supply)[self.main_arcs], self.sources.since(supply)[self.main_arcs]
-        out = ((share < 1.0) & (since >= patience)).any(axis=0)
+        lasted = np.where(share < 1.0, since, -1.0).max(axis=0)
         calm = ((share >= 1.0) & (since >= recovery)).all(axis=0)
-        stay = ~calm & (supply.stage == _ACTIVE)
-        place = self.place[:, None]
-        return np.asarray((place < standing) | ((place < breadth) & (out | stay)))
+        wait = self.of_contracts(waits, -1.0)
+        out = (lasted >= np.maximum(wait, 0.0)) | (~calm & (supply.stage == _ACTIVE))
+        return np.asarray((wait < 0.0) | ((wait <= _LONGEST) & out))
 
     def moves(self, parameters: FloatArray, supply: Supply) -> IntArray:
         """Moves (S, B) of the rule."""
@@ -176,7 +190,7 @@ class StatusRule(SwitchingRule):
         return np.where(closed, 0.0, limits)
 
     def _terms(self, parameters: FloatArray) -> FloatArray:
-        """The terms that apply to all stock points, (5,) or (5, B)."""
+        """The terms that apply to all stock points, (n,) or (n, B)."""
         return np.asarray(parameters[len(self.sources.sequence.destinations) :])
 
 
@@ -195,14 +209,12 @@ class RiskRule(SwitchingRule):
 
     And where there are contracts of backups:
 
-    ``threshold``
-        From so many periods of missing supply on, at any stock point, backups are wanted;
     ``release``
-        until it is less than this part of the threshold everywhere. In between active ones stay.
+        An active backup stays until what is missing is less than this part of its threshold everywhere.
     ``prepare``
-        From this part of the threshold on they are qualified, so that they are ready.
-    ``breadth``, ``standing``
-        Of the backups, cheapest first, so many are wanted then, and so many always.
+        Backups are qualified so many periods of missing supply before their thresholds, so that they are ready.
+    ``threshold``, one for each backup
+        From so many periods of missing supply on, at any stock point, it is wanted: always from 0.
 
     Orders go to the cheapest sources that work, at the prices in force.
 
@@ -216,9 +228,9 @@ class RiskRule(SwitchingRule):
 
     def __init__(self, compiled: CompiledNetwork, sources: Sources) -> None:
         super().__init__(compiled, sources)
-        terms = ("threshold", "release", "prepare", "breadth", "standing") if self.backups else ()
+        terms = ("release", "prepare", *self._of_backups("threshold")) if self.backups else ()
         self.names = (*self._level_names, "horizon", "cover", *terms)
-        usual = (1.0, 0.5, 0.5, float(self.backups), 0.0) if self.backups else ()
+        usual = (0.5, 0.0, *np.ones(self.backups)) if self.backups else ()
         self.start = np.array([*self._level, 8.0, 0.0, *usual])
         self.posterior = OutagePosterior(compiled)
         groups = sources.sequence.groups
@@ -262,12 +274,11 @@ class RiskRule(SwitchingRule):
     def _moves(self, terms: FloatArray, supply: Supply, missing: FloatArray) -> IntArray:
         if not self.backups:
             return self.sources.toward(supply, np.ones((len(supply.stage), 1), dtype=np.bool_))
-        threshold, release, prepare, breadth, standing = terms
-        place = self.place[:, None]
+        release, prepare, *thresholds = terms
+        threshold = self.of_contracts(thresholds, 0.0)
         stay = (missing >= release * threshold) & (supply.stage == _ACTIVE)
-        wanted = (place < standing) | ((place < breadth) & ((missing >= threshold) | stay))
-        moves = self.sources.toward(supply, wanted)
-        ready = (place < breadth) & (missing >= prepare * threshold) & (supply.stage == _OUTSIDE)
+        moves = self.sources.toward(supply, (missing >= threshold) | stay)
+        ready = (missing >= threshold - prepare) & (supply.stage == _OUTSIDE)
         rows = self.sources.relation_of_contract
         moves[rows] = np.where(ready & (moves[rows] == _KEEP), _QUALIFY, moves[rows])
         return moves

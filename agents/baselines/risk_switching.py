@@ -18,7 +18,7 @@ from agents.baselines.reading import Reading
 from agents.baselines.spans import joined, single, stock_space
 from agents.baselines.switching import SwitchingPolicy
 from envs.sourcing import Sources
-from envs.switching_rules import FARTHEST, RiskRule, StatusRule
+from envs.switching_rules import FARTHEST, RiskRule
 from envs.task import Task
 from twin.beliefs import outages_unfit
 from twin.compile import CompiledNetwork
@@ -46,20 +46,15 @@ class RiskSwitching(SwitchingPolicy):
 
     @classmethod
     def space(cls, task: Task) -> ParameterSpace:
-        backups = float(StatusRule(task.compiled, Sources(task.compiled)).backups)
+        rule = RiskRule(task.compiled, Sources(task.compiled))
         parts = [
             stock_space(task),
             single("horizon", 1.0, 8.0, float(FARTHEST), whole=True),
             single("cover", -2.0, 0.0, 2.0),
         ]
-        if backups:
-            parts += [
-                single("threshold", 0.02, 1.0, float(FARTHEST)),
-                single("release", 0.0, 0.5, 1.0),
-                single("prepare", 0.0, 0.5, 1.0),
-                single("breadth", 0.0, backups, backups, few=True),
-                single("standing", 0.0, 0.0, backups, few=True),
-            ]
+        if rule.backups:
+            parts += [single("release", 0.0, 0.5, 1.0), single("prepare", 0.0, 0.0, float(FARTHEST))]
+            parts += [single(name, 0.0, 1.0, float(FARTHEST)) for name in rule.names if name.startswith("threshold[")]
         return joined(parts)
 
     def begin(self, reading: Reading) -> Memory | None:

@@ -86,8 +86,9 @@ class RollingProgram(OrderingPolicy):
         self._listed = len(self.compiled.network.resources)
         self._sources = Sources(self.compiled)
         self._rule = StatusRule(self.compiled, self._sources)
-        chosen = {"surge": 1.0, "patience": patience, "recovery": recovery, "standing": 0.0}
-        self._terms = np.array([chosen.get(n, v) for n, v in zip(self._rule.names, self._rule.start, strict=True)])
+        chosen = {"surge": 1.0, "patience": patience, "wait": patience, "recovery": recovery}
+        given = zip(self._rule.names, self._rule.start, strict=True)
+        self._terms = np.array([chosen.get(name.partition("[")[0], usual) for name, usual in given])
 
     @classmethod
     def _believes(cls, compiled: CompiledNetwork) -> bool:

@@ -30,12 +30,11 @@ class StatusSwitching(StaticSwitching):
     def space(cls, task: Task) -> ParameterSpace:
         rule = StatusRule(task.compiled, Sources(task.compiled))
         levels = stock_space(task)
-        few = np.array([name in ("breadth", "standing") for name in rule.names])
-        # Periods and numbers of suppliers are whole, and levels where units are.
-        whole = few | np.array([name in ("patience", "recovery") for name in rule.names])
+        # Periods are whole, and levels where units are.
+        whole = np.array([name.partition("[")[0] in ("patience", "recovery", "wait") for name in rule.names])
         whole[: len(levels)], high = levels.whole, rule.high.copy()
         high[: len(levels)] = np.maximum(high[: len(levels)], levels.high)
-        return ParameterSpace(rule.names, rule.low, rule.start, high, whole, few=few)
+        return ParameterSpace(rule.names, rule.low, rule.start, high, whole)
 
     def wanted(self, parameters: NDArray[np.float64], supply: Supply) -> NDArray[np.bool_]:
         return self.rule.wanted(parameters, supply)

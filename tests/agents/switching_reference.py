@@ -198,14 +198,16 @@ def by_place(world: World, values: Any) -> dict[str, float]:
 
 
 def status_switching(world: World, p: list[float]) -> Decision:
-    levels, (surge, patience, recovery, breadth, standing) = p[:-5], p[-5:]
+    places = len(world.places())
+    levels, (surge, patience, recovery, *waits) = p[:places], p[places:]
     mains = world.mains()
     out = any(world.share(a) < 1.0 and world.lasts(a) >= patience for a in mains)
     calm = all(world.share(a) == 1.0 and world.lasts(a) >= recovery for a in mains)
     wanted = {c for c in world.stage if c not in world.backups()}
-    for k, name in enumerate(world.backups()):
+    for wait, name in zip(waits, world.backups(), strict=True):
         stays = not calm and world.stage[name] == "active"
-        if k < standing or (k < breadth and (out or stays)):
+        lasts = any(world.share(a) < 1.0 and world.lasts(a) >= wait for a in mains)
+        if wait < 0 or (wait <= 26 and (lasts or stays)):
             wanted.add(name)
     moves = world.toward(wanted)
     room = {a: 0.0 if out and world.share(a) == 0.0 else world.room(a, moves) for a in world.arcs()}
@@ -330,15 +332,15 @@ def risk_switching(world: World, p: list[float], missing: dict[str, float]) -> D
     """``missing`` are the periods of supply that will be missing at each stock point."""
     most, backups, places = max(missing.values()), world.backups(), len(world.places())
     levels, (_, cover, *terms) = p[:places], p[places:]
-    threshold, release, prepare, breadth, standing = terms or [0.0] * 5
+    release, prepare, *thresholds = terms or [0.0, 0.0]
     wanted = {c for c in world.stage if c not in backups}
-    for k, name in enumerate(backups):
+    for threshold, name in zip(thresholds, backups, strict=True):
         stays = world.stage[name] == "active" and most >= release * threshold
-        if k < standing or (k < breadth and (most >= threshold or stays)):
+        if most >= threshold or stays:
             wanted.add(name)
     moves = world.toward(wanted)
-    for k, name in enumerate(backups):
-        if k < breadth and most >= prepare * threshold and world.stage[name] == "outside":
+    for threshold, name in zip(thresholds, backups, strict=True):
+        if most >= threshold - prepare and world.stage[name] == "outside":
             moves[name] = "qualify"
     names = world.compiled.stock_names
     rate = {place: float(world.compiled.demand_rate[names.index(place)]) for place in world.places()}

@@ -96,7 +96,8 @@ def test_contracts_follow_the_status_rule(kind: Any) -> None:
     rule = StatusSwitching(acting_task(compiled, "status_switching"))
     start = rule.parameters.copy()
     names = StatusSwitching.space(rule.task).names
-    start[names.index("patience")], start[names.index("recovery")] = arguments.get("patience", 1.0), 1.0
+    start[[name.startswith(("patience", "wait")) for name in names]] = arguments.get("patience", 1.0)
+    start[names.index("recovery")] = 1.0
     twin, memory, used, moved = Twin(compiled, replicas=3, seed=6), None, 0.0, 0
     closed = [compiled.arc_names.index(name) for name in ("near->shop:van:item", "far->shop:rail:item")]
     for t in range(16):

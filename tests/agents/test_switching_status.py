@@ -35,6 +35,9 @@ def status(compiled: CompiledNetwork, **values: float) -> Any:
     kind = load_class(baseline("status_switching").path)
     names, start = kind.space(task).names, kind.space(task).start
     given = {"level[shop/item]" if name == "level" else name: value for name, value in values.items()}
+    if "wait" in given:
+        wait = given.pop("wait")
+        given |= {name: wait for name in names if name.startswith("wait[")}
     assert set(given) <= set(names)
     return kind(task, [given.get(name, usual) for name, usual in zip(names, start, strict=True)])
 
@@ -55,7 +58,7 @@ def played(policy: Any, periods: int) -> tuple[list[list[str]], FloatArray]:
 @pytest.mark.parametrize(("patience", "recovery"), [(0, 0), (1, 1), (3, 0), (0, 4), (7, 2), (9, 0)])
 def test_backups_are_active_from_patience_to_recovery(patience: int, recovery: int) -> None:
     """Out since period 6, in full since period 12: active in 6 + patience to 11 + recovery, or never."""
-    policy = status(three_sources(WINDOW, READY), patience=patience, recovery=recovery)
+    policy = status(three_sources(WINDOW, READY), patience=patience, wait=patience, recovery=recovery)
     stages, _ = played(policy, 24)
     active = [t for t, (near, far) in enumerate(stages) if near == far == "active"]
     expected = range(6 + patience, 12 + recovery) if patience <= 5 else []
@@ -66,7 +69,7 @@ def test_backups_are_active_from_patience_to_recovery(patience: int, recovery: i
 def test_short_outages_do_not_pay_for_switches() -> None:
     """With patience for 5 periods and outages of 1 to 3, no move is ever made and no contract is ever charged."""
     law = {"distribution": "uniform_integer", "low": 1, "high": 3}
-    policy = status(three_sources({"failure": 0.2, "duration": law}, READY), patience=5, recovery=1)
+    policy = status(three_sources({"failure": 0.2, "duration": law}, READY), patience=5, wait=5, recovery=1)
     twin = Twin(policy.compiled, replicas=50, seed=3)
     down = 0
     for _ in range(60):
@@ -78,20 +81,21 @@ def test_short_outages_do_not_pay_for_switches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("breadth", "standing", "usual", "out"),
+    ("far", "near", "usual", "out"),
     [
-        (2, 0, [], ["far", "near"]),
-        (1, 0, [], ["far"]),  # the cheapest backup
-        (0, 0, [], []),
-        (2, 1, ["far"], ["far", "near"]),
-        (0, 1, ["far"], ["far"]),
-        (0, 2, ["far", "near"], ["far", "near"]),
+        (0, 0, [], ["far", "near"]),
+        (2, 3, [], ["far"]),
+        (27, 0, [], ["near"]),  # the dearer one alone
+        (27, 27, [], []),
+        (-1, 2, ["far"], ["far", "near"]),
+        (-1, 27, ["far"], ["far"]),
+        (-1, -1, ["far", "near"], ["far", "near"]),
     ],
 )
-def test_breadth_and_standing_count_the_cheapest_first(
-    breadth: int, standing: int, usual: list[str], out: list[str]
-) -> None:
-    policy = status(three_sources(WINDOW, READY), breadth=breadth, standing=standing, patience=0, recovery=0)
+def test_each_backup_waits_for_itself(far: int, near: int, usual: list[str], out: list[str]) -> None:
+    """Out since period 6: in period 8 those are active that wait for at most 2 periods."""
+    waits = {"wait[far]": far, "wait[near]": near}
+    policy = status(three_sources(WINDOW, READY), patience=0, recovery=0, **waits)
     stages, _ = played(policy, 16)
     names = policy.compiled.relations.contracts
     found = [sorted(name for name, stage in zip(names, now, strict=True) if stage == "active") for now in stages]
@@ -102,7 +106,7 @@ def test_breadth_and_standing_count_the_cheapest_first(
 
 def test_a_backup_that_must_be_qualified_is_late() -> None:
     """Three periods of qualification from the outage on, then active until the main one is back; then it is kept."""
-    policy = status(three_sources(WINDOW, CONTRACTS), patience=0, recovery=0)
+    policy = status(three_sources(WINDOW, CONTRACTS), patience=0, wait=0, recovery=0)
     stages, _ = played(policy, 14)
     far = [now[policy.compiled.relations.contracts.index("far")] for now in stages]
     assert far == ["outside"] * 6 + ["qualifying"] * 3 + ["active"] * 3 + ["qualified"] * 2
@@ -110,7 +114,7 @@ def test_a_backup_that_must_be_qualified_is_late() -> None:
 
 def test_orders_go_to_the_cheapest_that_can_deliver() -> None:
     """10 a unit while it works, up to its capacity of 40; then 13 a unit up to 30, then 16 a unit up to 30."""
-    policy = status(three_sources(WINDOW, READY, initial=0), level=95.0, patience=0, recovery=0, surge=1.0, standing=2)
+    policy = status(three_sources(WINDOW, READY, initial=0), level=95.0, patience=0, recovery=0, surge=1.0, wait=-1)
     _, orders = played(policy, 13)
     main, near, far = (policy.compiled.arc_names.index(name) for name in _ARCS)
     np.testing.assert_allclose(orders[0, [main, far, near]], [40.0, 30.0, 25.0])

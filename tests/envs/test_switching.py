@@ -113,7 +113,7 @@ def test_it_is_an_environment(mode: str) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_the_zero_action_is_the_status_rule(seed: int) -> None:
     """What the zero action of ``mix`` orders and moves is what the classical policy does, and costs the same."""
-    rule = {"level[store/item]": 380.0, "surge": 1.3, "patience": 2.0, "recovery": 3.0, "breadth": 1.0 + seed % 2}
+    rule = {"level[store/item]": 380.0, "surge": 1.3, "patience": 2.0, "recovery": 3.0, "wait[far]": 2.0}
     task = SwitchingTask(network(seed), rule=rule)
     acting = SwitchingTask(network(seed), action_mode="orders")
     policy = StatusSwitching(acting, task.rule_parameters)
@@ -135,7 +135,7 @@ def test_the_zero_action_is_the_status_rule(seed: int) -> None:
 @pytest.mark.parametrize("name", ["prolonged_shortage", "shared_subtier"])
 def test_the_zero_action_is_the_risk_rule(name: str, mode: str) -> None:
     """With its belief, kept from period to period: the environment's is the classical policy's own."""
-    contracts = {"threshold": 4.0, "prepare": 0.2} if name == "prolonged_shortage" else {}
+    contracts = {"threshold[regional]": 4.0, "prepare": 2.0} if name == "prolonged_shortage" else {}
     notches = (0.5, 1.0)
     task = SwitchingTask(name, action_mode=mode, base="risk", rule={"cover": 0.3, **contracts}, notches=notches)
     acting = acting_task(task.compiled, "risk_switching")
@@ -234,7 +234,7 @@ def test_a_move_that_is_not_possible_counts_as_keep() -> None:
 
 def test_wishes_move_contracts_one_stage_at_a_time() -> None:
     """Above a third a contract comes nearer, below minus a third it ends, between them the rule decides."""
-    task = SwitchingTask(network(1), rule={"breadth": 0.0})
+    task = SwitchingTask(network(1), rule={"wait[near]": 27.0, "wait[far]": 27.0})
     batch = started(task, 1)
     near = batch.twin.compiled.relations.contracts.index("near")
 
@@ -252,13 +252,13 @@ def test_wishes_move_contracts_one_stage_at_a_time() -> None:
 
 def test_shares_move_orders_between_arcs() -> None:
     """A share adds to what the rule orders on an arc, and never opens a closed one."""
-    task = SwitchingTask(network(), rule={"level[store/item]": 400.0, "standing": 2.0})
+    task = SwitchingTask(network(), rule={"level[store/item]": 400.0, "wait[near]": -1.0, "wait[far]": -1.0})
     batch = started(task, 1)
     for _ in range(12):
         batch.step(wish(task))
     names = task.compiled.arc_names
     near = names.index("near->store:truck:item")
-    supply_closed = SwitchingTask(network(), rule={"level[store/item]": 400.0, "breadth": 0.0})
+    supply_closed = SwitchingTask(network(), rule={"level[store/item]": 400.0, "wait[near]": 27.0, "wait[far]": 27.0})
     assert batch.step(wish(task, **{"share__near->store:truck:item": 1.0})).orders[near, 0] > 0.0
     closed = started(supply_closed, 1)
     orders = closed.step(wish(supply_closed, **{"share__near->store:truck:item": 1.0})).orders

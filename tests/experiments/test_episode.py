@@ -17,7 +17,7 @@ from experiments.episode_text import describe
 from experiments.episode_trace import longest_outage, trace
 from twin.errors import ConfigError
 
-RULE = {"level[warehouse/item]": 900.0, "patience": 2.0, "recovery": 4.0, "breadth": 1.0}
+RULE = {"level[warehouse/item]": 900.0, "patience": 2.0, "recovery": 4.0, "wait[regional]": 27.0, "wait[broker]": 27.0}
 
 
 def rule_and_task(periods: int = 104) -> tuple[StatusSwitching, SwitchingTask]:

@@ -11,6 +11,7 @@ import yaml
 
 from twin.errors import DataError
 from twin.files import write_text
+from twin.liner.network import LinerNetwork
 from twin.network import Network
 
 __all__ = ["network_text", "refuse_existing", "write_network"]
@@ -61,13 +62,18 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def network_text(network: Network, comment: str) -> str:
+def network_text(network: Network | LinerNetwork, comment: str) -> str:
     """The network as commented YAML: provenance last, small mappings on one line."""
     data = network.to_dict()
     provenance = data.pop("provenance", {})
     head: dict[str, Any] = {key: data.pop(key) for key in ("name", "description", "source", "licence") if key in data}
-    # The period and the phases stand in the file even where they are the defaults: a reader needs them first.
-    data = {**head, "period": network.period, "phases": list(network.phases), **data}
+    # What a reader needs first stands in the file even where it is the default.
+    if isinstance(network, Network):
+        head |= {"period": network.period, "phases": list(network.phases)}
+    else:
+        keys = ("currency", "bunker_price_per_t", "rejection_penalty_per_ffe", "port_days_per_call")
+        head |= {key: getattr(network, key) for key in keys}
+    data = {**head, **{key: value for key, value in data.items() if key not in head}}
     return (
         "".join(f"# {line}\n" for line in comment.splitlines())
         + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118, default_flow_style=None)
@@ -75,7 +81,7 @@ def network_text(network: Network, comment: str) -> str:
     )
 
 
-def write_network(path: Path, network: Network, comment: str) -> None:
+def write_network(path: Path, network: Network | LinerNetwork, comment: str) -> None:
     """Write a network as YAML with a comment on top, or as JSON where the file's name ends so."""
     if path.suffix == ".json":
         write_text(path, json.dumps(network.to_dict(), indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""Liner shipping networks: ports, vessel classes, weekly services and the cargo that wants to travel."""

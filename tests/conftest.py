@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.published.linerlib import NETWORKS
+from twin.ingest.linerlib import read_linerlib
+from twin.ingest.linerlib_log import read_log
+from twin.liner.network import LinerNetwork
 
 #: Data sets and published numbers that live beside the repository and are not shipped with it.
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -39,3 +45,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def linerlib(shared: Path) -> Callable[[str], tuple[LinerNetwork, dict[str, float]]]:
+    """Name of a published liner network -> the network and the totals of its log; each read once."""
+    folder = shared / "data" / "linerlib"
+    if not folder.is_dir():
+        pytest.skip(f"needs the data of the LINERLIB benchmark, which are not at {folder}")
+
+    @cache
+    def _read(name: str) -> tuple[LinerNetwork, dict[str, float]]:
+        entry = NETWORKS[name]
+        log = folder / "results" / f"{entry.log}.log"
+        return read_linerlib(folder / "data", entry.instance, log), read_log(log).totals
+
+    return _read

@@ -72,8 +72,15 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def read_table_text(path: str | Path) -> tuple[str, bytes]:
-    """Text of a file in UTF-8, with or without a byte order mark, its line ends made one; and the bytes it came from.
+def read_table_text(path: str | Path, *, encoding: str = "utf-8-sig") -> tuple[str, bytes]:
+    """Text of a file, its line ends made one; and the bytes it came from.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    encoding
+        UTF-8 with or without a byte order mark, unless a published file is known to be something else.
 
     Raises
     ------
@@ -85,9 +92,10 @@ def read_table_text(path: str | Path) -> tuple[str, bytes]:
         raise DataError(f"no such file: {path}")
     raw = path.read_bytes()
     try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"), raw
+        return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n"), raw
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from None
+        name = "UTF-8" if encoding == "utf-8-sig" else encoding
+        raise DataError(f"{path} is not {name} text: {error}") from None
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Command line: real networks and real data in, network files out.
 
 ``python -m twin.ingest willems`` reads a chain of Willems (2008), ``intel`` weekly orders with their forecasts, and
-``tables`` a user's own CSV files.
+``tables`` a user's own CSV files; ``linerlib`` reads a published liner network, and ``ports`` a user's own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from twin.files import write_text
 from twin.ingest import intel, willems
 from twin.ingest.assemble import build_network
 from twin.ingest.csvfile import read_csv
+from twin.ingest.liner_commands import linerlib_options, ports_options, run_linerlib, run_ports
 from twin.ingest.mapping import load_mapping
 from twin.ingest.output import refuse_existing, write_network
 from twin.ingest.quality import left_behind, quality_report, quality_table, quarantine_text, shortfalls
@@ -34,6 +35,8 @@ examples:
   python -m twin.ingest intel --data msom.2020.0933.csv --center ALPHA --series 5 --output intel.yaml
   python -m twin.ingest tables --template my_tables
   python -m twin.ingest tables --folder my_tables --mapping my_tables/mapping.yaml --output network.yaml
+  python -m twin.ingest linerlib --folder data --instance Baltic --log Baltic_best_base.log --output baltic.yaml
+  python -m twin.ingest ports --plan plan.yaml --output liner.yaml
 """
 
 
@@ -45,10 +48,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="willems|intel|tables")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="willems|intel|tables|linerlib|ports")
     _willems_parser(commands)
     _intel_parser(commands)
     _tables_parser(commands)
+    linerlib_options(_add(commands, "linerlib", "a published network of the LINERLIB benchmark", 0))
+    ports_options(_add(commands, "ports", "your own liner network, its sea distances computed", 0))
     return parser
 
 
@@ -226,8 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 2 with the reason on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        {"willems": _willems, "intel": _intel, "tables": _tables}[options.command](options)
-    except (CogTwinError, OSError) as error:
+        {"willems": _willems, "intel": _intel, "tables": _tables, "linerlib": run_linerlib, "ports": run_ports}[
+            options.command
+        ](options)
+    except (CogTwinError, ImportError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0

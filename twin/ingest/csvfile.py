@@ -70,8 +70,8 @@ class CsvFile:
         return [(row.line, {name: row.cells[place] for name, place in places.items()}) for row in rows]
 
 
-def read_csv(path: str | Path, *, delimiter: str = ",") -> CsvFile:
-    """Read a CSV file in UTF-8, with or without a byte order mark, with any of the three line ends.
+def read_csv(path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8-sig") -> CsvFile:
+    """Read a CSV file with any of the three line ends; in UTF-8, with or without a byte order mark, unless told else.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_csv(path: str | Path, *, delimiter: str = ",") -> CsvFile:
         When the file is missing, empty, not text, not CSV, or names a column twice.
     """
     path = Path(path)
-    text, raw = read_table_text(path)
+    text, raw = read_table_text(path, encoding=encoding)
     rows = []
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:

@@ -294,14 +294,16 @@ def cheapest_up(world: World, p: list[float]) -> Decision:
 
 def mitigation(world: World, p: list[float]) -> Decision:
     standing, rerouting, share = p[0] > 0.5, p[1] > 0.5, p[2]
-    levels, mains = by_place(world, p[3:]), world.mains()
+    several = max(len(world.into(place)) for place in world.places()) > 2
+    levels, mains = by_place(world, p[4:] if several else p[3:]), world.mains()
     out = any(world.share(a) < 1.0 for a in mains)
     origin = {a: world.arcs()[a][0].origin for a in world.arcs()}
     backup = {}
     for place in world.places():
         others = [a for a in world.into(place) if a != world.main(place)]
         if others:
-            backup[place] = min(others, key=lambda a: (origin[a] == origin[world.main(place)], world.listed(a)))
+            others.sort(key=lambda a: (origin[a] == origin[world.main(place)], world.listed(a)))
+            backup[place] = others[min(round(p[3]) if several else 0, len(others) - 1)]
     of_main = {c for a in mains if (c := world.contract(a))}
     of_backup = {c for a in backup.values() if (c := world.contract(a))} - of_main
     moves = world.toward(of_main | (of_backup if standing or (rerouting and out) else set()))

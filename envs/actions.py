@@ -199,11 +199,6 @@ class Codec(ABC):
     def encode(self, targets: FloatArray) -> NDArray[Any]:
         """The action (...) whose decoded targets come nearest to ``targets`` (A,); actions (B, ...) for (A, B)."""
 
-    @property
-    def neutral(self) -> int | None:
-        """The discrete action that stands for the center, or follows the rule that is corrected; None in a box."""
-        return None
-
     def to_spec(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -270,10 +265,6 @@ class DiscreteCodec(Codec):
     def encode(self, targets: FloatArray) -> NDArray[Any]:
         unit = self.unscale(targets).mean(axis=-1)
         return np.asarray(np.round((unit + 1.0) * (NOTCHES - 1) / 2.0), dtype=np.int64)
-
-    @property
-    def neutral(self) -> int:
-        return (NOTCHES - 1) // 2
 
 
 class OrdersCodec(Codec):

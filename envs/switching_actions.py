@@ -203,10 +203,6 @@ class MoveCodec(SwitchingCodec):
         some = [allowed[s, move][None] for s, move in self._moves]
         return np.tile(np.concatenate([always, *some]).T, (1, len(self.notches)))
 
-    @property
-    def neutral(self) -> int:
-        return int(np.argmin(np.abs(np.log(self.notches)))) * (len(self._moves) + 2)
-
 
 class OrdersAndMovesCodec(SwitchingCodec):
     """Box: the units on every arc, then the code of a move for every relation, as rules say them."""

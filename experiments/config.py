@@ -83,7 +83,6 @@ class AgentConfig(StrictModel):
     net_arch: list[Count] = Field(default=[64, 64], min_length=1)
     activation: str = "tanh"
     log_std_init: float | None = -1.0
-    neutral_probability: float | None = Field(default=None, gt=0.0, lt=1.0, strict=True)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     normalise: NormaliseConfig = NormaliseConfig()
     parameters: dict[str, Any] = Field(default_factory=dict)

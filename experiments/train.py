@@ -234,8 +234,6 @@ def _build(config: TrainConfig, world: TwinVecEnv) -> BaseAlgorithm:
         activation=agent.activation,
         log_std_init=agent.log_std_init,
         schedule=agent.schedule,
-        neutral=world.task.codec.neutral,
-        neutral_probability=agent.neutral_probability,
         seed=config.training.seed,
         device=config.training.device,
     )

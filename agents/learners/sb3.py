@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -67,8 +66,6 @@ def build(
     seed: int,
     device: str,
     schedule: str = "constant",
-    neutral: int | None = None,
-    neutral_probability: float | None = None,
 ) -> BaseAlgorithm:
     """A fresh model.
 
@@ -78,9 +75,6 @@ def build(
         Logarithm of the initial standard deviation of a Gaussian policy (PPO and A2C on Box); None keeps SB3's 0.
     schedule
         How the learning rate among the parameters falls, see :class:`agents.learners.schedules.LearningRate`.
-    neutral, neutral_probability
-        The discrete action that follows the rule which actions correct, and how probable a policy that learns
-        probabilities finds it at first; None leaves all actions alike.
     """
     if activation not in ACTIVATIONS:
         raise ConfigError(
@@ -96,11 +90,6 @@ def build(
     model: BaseAlgorithm = made(
         "MlpPolicy", env, policy_kwargs=policy, seed=seed, device=device, verbose=0, **arguments
     )
-    if neutral is not None and neutral_probability is not None and isinstance(model, OnPolicyAlgorithm):
-        head: Any = model.policy.action_net
-        odds = neutral_probability / (1.0 - neutral_probability)
-        with torch.no_grad():
-            head.bias[neutral] += float(np.log(odds * (head.out_features - 1)))
     return model
 
 

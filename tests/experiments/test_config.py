@@ -133,7 +133,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "maskable_ppo": AgentConfig(
             algorithm="maskable_ppo",
             log_std_init=None,
-            neutral_probability=0.9,
             schedule="linear",
             parameters={
                 **PPO,

@@ -1,0 +1,171 @@
+"""The bundle that decides now, with its guards and its picture of training: loaded as one, swapped as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.advisor.canonical import digest
+from agents.advisor.guardrails import Guardrails, Mode
+from agents.advisor.guards import Guards
+from agents.advisor.outliers import OutlierModel
+from agents.bundle import Bundle
+from envs.features import Field
+from twin.errors import ConfigError
+
+__all__ = ["Active", "Decided"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A policy's decision before any guard.
+
+    Attributes
+    ----------
+    action
+        As the policy gave it, plain numbers.
+    targets, orders
+        (A,) units.
+    """
+
+    action: tuple[float, ...] | int
+    targets: FloatArray
+    orders: FloatArray
+
+
+@dataclass(frozen=True)
+class Active:
+    """A loaded bundle with what it may do. Build one with :meth:`load`.
+
+    Attributes
+    ----------
+    bundle
+        Verified, its golden cases run.
+    rails, guards
+        The guard file, and the guards it gives for this bundle.
+    outliers
+        What training looked like; None where nobody said.
+    """
+
+    bundle: Bundle
+    rails: Guardrails
+    guards: Guards
+    outliers: OutlierModel | None
+
+    @classmethod
+    def load(cls, path: str | Path, settings: Mapping[str, Any], *, expected_id: str | None = None) -> Active:
+        """Load a bundle under the settings that an activation recorded.
+
+        Raises
+        ------
+        BundleError
+            When the bundle cannot be trusted.
+        ConfigError
+            When guard file or outlier model do not fit it.
+        """
+        return cls.of(Bundle.load(path, expected_id=expected_id), settings)
+
+    @classmethod
+    def of(cls, bundle: Bundle, settings: Mapping[str, Any]) -> Active:
+        """From a loaded bundle; ConfigError as in :meth:`load`."""
+        rails = Guardrails.parse(settings["guardrails"], "guardrails")
+        outliers = None if settings["outliers"] is None else OutlierModel.from_dict(settings["outliers"])
+        names = tuple(field.name for field in bundle.spec.fields)
+        if outliers is not None and outliers.names != names:
+            raise ConfigError(
+                "the outlier model was fitted to other fields than the bundle observes, or in another order"
+            )
+        if rails.outliers.action != "flag" and outliers is None:
+            raise ConfigError(
+                f"guardrails: outliers.action is '{rails.outliers.action}', but there is no outlier model"
+            )
+        if rails.highest_mode == "autonomous" and outliers is None:
+            raise ConfigError(
+                "guardrails: highest_mode is 'autonomous', but there is no outlier model to say when a state is unlike "
+                "training; give one, or set highest_mode to advisory"
+            )
+        return cls(bundle, rails, Guards(rails, bundle.spec), outliers)
+
+    @staticmethod
+    def settings(rails: Guardrails, outliers: OutlierModel | None) -> dict[str, Any]:
+        """What an activation records beside the bundle."""
+        return {"guardrails": rails.to_dict(), "outliers": None if outliers is None else outliers.to_dict()}
+
+    @property
+    def bundle_id(self) -> str:
+        """Of the bundle."""
+        return self.bundle.bundle_id
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What it observes."""
+        return self.bundle.spec.fields
+
+    @property
+    def arcs(self) -> tuple[str, ...]:
+        """What it orders on."""
+        return self.bundle.spec.arc_names
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What a request's ``spec_hash``, ``network_hash`` and ``bundle_id`` must be."""
+        manifest = self.bundle.manifest
+        return {
+            "spec_hash": str(manifest["spec_hash"]),
+            "network_hash": str(manifest["network"]["hash"]),
+            "bundle_id": self.bundle_id,
+        }
+
+    @property
+    def highest_mode(self) -> Mode:
+        """The lower of what the bundle and the guard file allow; a bundle that says nothing leaves it to the file."""
+        from agents.advisor.modes import lowest
+
+        stated = self.bundle.manifest.get("highest_mode")
+        return self.rails.highest_mode if stated is None else lowest(stated, self.rails.highest_mode)
+
+    @property
+    def valid_until(self) -> str | None:
+        """The moment after which the bundle must not decide, as its manifest says; None where it says nothing."""
+        stated = self.bundle.manifest.get("valid_until")
+        return None if stated is None else str(stated)
+
+    def decide(self, values: FloatArray) -> Decided:
+        """The policy's decision for observed values (n,)."""
+        policy = self.bundle.policy
+        scores = policy.scores(values[None, :])
+        if not np.isfinite(scores).all():
+            raise FloatingPointError("the policy gives a NaN or an infinite number for this state")
+        return self._decode(policy.head_of(scores), values)
+
+    def middle(self, values: FloatArray) -> Decided:
+        """The decision that needs no network: the middle of every arc's box, a usual level or quantity."""
+        spec = self.bundle.spec
+        return self._decode(spec.codec.encode(spec.codec.center)[None], values)
+
+    def action_hash(self, decision_id: str, orders: Mapping[str, float]) -> str:
+        """What an approval is bound to: these orders, of this decision, by this bundle."""
+        return digest({"bundle": self.bundle_id, "decision": decision_id, "orders": dict(orders)})
+
+    def named(self, orders: FloatArray) -> dict[str, float]:
+        """Orders (A,) by arc."""
+        return dict(zip(self.arcs, orders.tolist(), strict=True))
+
+    def vector(self, orders: Mapping[str, float]) -> FloatArray:
+        """Orders by arc as (A,); an arc that is not named is 0."""
+        return np.array([orders.get(name, 0.0) for name in self.arcs], dtype=np.float64)
+
+    def _decode(self, action: NDArray[Any], values: FloatArray) -> Decided:
+        spec = self.bundle.spec
+        # The positions are the state's own float64 numbers, as in the environment: float32 would shift the orders.
+        position = values[spec.position_columns()] if spec.codec.up_to else np.zeros(spec.codec.arcs)
+        targets, orders = (x[:, 0] for x in spec.decode(action, position[:, None]))
+        plain = int(action[0]) if action.ndim == 1 else tuple(float(x) for x in action[0])
+        return Decided(plain, targets, orders)

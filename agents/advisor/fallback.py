@@ -1,0 +1,33 @@
+"""Who decides when the policy does not: rules so simple that they cannot fail where it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.advisor.active import Active, Decided
+
+__all__ = ["FALLBACKS", "Fallback", "hold", "middle"]
+
+FloatArray = NDArray[np.float64]
+
+
+#: Decides without the policy, for observed values (n,). Its orders pass the same guards.
+Fallback = Callable[[Active, FloatArray], Decided]
+
+
+def middle(active: Active, values: FloatArray) -> Decided:
+    """The middle of the action box: the levels, or quantities, that the network's own demand and lead times suggest."""
+    return active.middle(values)
+
+
+def hold(active: Active, _values: FloatArray) -> Decided:
+    """Order nothing."""
+    none = np.zeros(len(active.arcs))
+    return Decided((), none, none)
+
+
+#: By name, as a record names them: a replay must find the same one.
+FALLBACKS: dict[str, Fallback] = {"middle": middle, "hold": hold}

@@ -109,6 +109,7 @@ def test_all_names_what_exists(path: Path) -> None:
         ("import twin.kernel, twin.engine, twin.library", ["gymnasium", "torch", "stable_baselines3", "matplotlib"]),
         ("import envs, envs.inventory", ["torch", "stable_baselines3", "matplotlib"]),
         ("import agents.bundle, agents.registry", ["torch", "stable_baselines3", "matplotlib", "hydra"]),
+        ("import agents.advisor.cli", ["torch", "stable_baselines3", "matplotlib", "numba", "sqlalchemy", "paho"]),
         ("import configs", ["hydra", "torch", "gymnasium"]),
     ],
 )

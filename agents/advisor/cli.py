@@ -1,0 +1,299 @@
+"""The advisor on the command line: ``python -m agents.advisor <command> key=value ...``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.advisor.advisor import Advisor
+from agents.advisor.audit import verify
+from agents.advisor.dispatch import open_sender
+from agents.advisor.errors import AdvisorError
+from agents.advisor.outliers import OutlierModel
+from agents.advisor.replay import replay
+from agents.advisor.store import open_store
+from agents.bundle_files import parse_json
+from twin.errors import BundleError, ConfigError, did_you_mean
+
+__all__ = ["BLOCKED", "OK", "UNVERIFIED", "USAGE", "main"]
+
+OK, USAGE, UNVERIFIED, BLOCKED = 0, 2, 3, 4
+
+HELP = """\
+Advice from an exported policy, under guards, with approvals, on record.
+
+  python -m agents.advisor activate store=S bundle=FOLDER person=P [guardrails=F] [outliers=F] [reason=...]
+  python -m agents.advisor decide   store=S state=FILE
+  python -m agents.advisor list     store=S [state=proposed]
+  python -m agents.advisor approve  store=S id=ID action=HASH person=P [state=FILE]
+  python -m agents.advisor modify   store=S id=ID action=HASH person=P orders=FILE state=FILE
+  python -m agents.advisor reject   store=S id=ID person=P [reason=...]
+  python -m agents.advisor execute  store=S id=ID person=P state=FILE
+  python -m agents.advisor resolve  store=S id=ID person=P outcome=done|failed [reason=...]
+  python -m agents.advisor mode     store=S [set=shadow|advisory|autonomous person=P] [reason=...]
+  python -m agents.advisor halt     store=S person=P [reason=...]
+  python -m agents.advisor rollback store=S person=P [reason=...]
+  python -m agents.advisor audit    verify|head|show|anchor store=S [head=NUMBER:HASH] [first=N] [person=P]
+  python -m agents.advisor replay   store=S
+
+  store      a file (SQLite) or postgresql://user:password@host/database
+  anchor     with any command: the file that keeps every record's hash (SQLite: the store's name with .anchor)
+  dispatch   with decide, approve and execute: file:folder, https://host/path or mqtt://host:port/topic; without it the
+             orders are printed, and whoever reads them acts
+  state      the state of now; the bundle's example_state.json shows what it looks like
+  orders     a person's own orders, units by arc
+  format     text (default) or json
+
+Exit codes
+  0 done, 2 wrong call, 3 bundle or record cannot be trusted, 4 refused or blocked
+"""
+
+_COMMON = ("store", "anchor", "format")
+_WHAT = ("verify", "head", "show", "anchor")
+
+
+@dataclass(frozen=True)
+class _Command:
+    """What a command needs, what it may have, and what it does; it gives data, a text, and the exit code."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    run: Callable[[dict[str, str]], tuple[Any, str, int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. What was refused stands on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or any(word in {"-h", "--help", "help"} for word in words):
+        (sys.stdout if words else sys.stderr).write(HELP)
+        return OK if words else USAGE
+    as_json = "format=json" in words
+    try:
+        command, options = _parse(words)
+        data, text, code = command.run(options)
+    except AdvisorError as error:
+        said = json.dumps(error.to_dict(), indent=2) if as_json else f"Refused. {error}"
+        sys.stderr.write(said + "\n")
+        if error.code == "PERSON":
+            return USAGE
+        return UNVERIFIED if error.code in {"BAD_BUNDLE", "CHAIN_BROKEN"} else BLOCKED
+    except BundleError as error:
+        sys.stderr.write(f"The bundle cannot be trusted, so nothing was done. {error}\n")
+        return UNVERIFIED
+    except (ConfigError, ImportError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    shown = json.dumps(data, indent=2) if as_json else text
+    (sys.stdout if code == OK else sys.stderr).write(shown + "\n")
+    return code
+
+
+def _parse(words: Sequence[str]) -> tuple[_Command, dict[str, str]]:
+    name, rest = words[0], list(words[1:])
+    if name not in _COMMANDS:
+        known = ", ".join(_COMMANDS)
+        raise ConfigError(f"no command '{name}' (allowed: {known}){did_you_mean(name, _COMMANDS)}; see --help")
+    command, options = _COMMANDS[name], {}
+    if name == "audit":
+        options["what"] = rest.pop(0) if rest and "=" not in rest[0] else "verify"
+    allowed = (*command.needed, *command.optional, *_COMMON)
+    for word in rest:
+        key, equals, value = word.partition("=")
+        if key not in allowed:
+            hint = did_you_mean(key, allowed)
+            raise ConfigError(f"'{name}' has no argument '{key}' (allowed: {', '.join(allowed)}){hint}; see --help")
+        if not equals or not value:
+            raise ConfigError(f"'{word}' needs a value, as in {key}=...; see --help")
+        if key in options:
+            raise ConfigError(f"'{key}' is given twice")
+        options[key] = value
+    for key in ("store", *command.needed):
+        if key not in options:
+            raise ConfigError(f"'{name}' needs '{key}=...'; see --help")
+    if options.get("format", "text") not in {"text", "json"}:
+        raise ConfigError(f"no format '{options['format']}' (allowed: text, json)")
+    return command, options
+
+
+def _advisor(options: dict[str, str]) -> Advisor:
+    """The advisor of a store that exists; a wrong path must not begin a new one."""
+    address = options.get("dispatch")
+    store = open_store(options["store"], anchor=options.get("anchor"), create=False)
+    return Advisor(None, store, sender=None if address is None else open_sender(address))
+
+
+def _state(path: str) -> Any:
+    try:
+        # NaN and Infinity are let through here, so that the check that refuses them names the field.
+        return parse_json(Path(path).read_bytes(), constants=True)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise AdvisorError("REQUEST", f"{path} is not JSON: {error}") from None
+
+
+def _activate(options: dict[str, str]) -> tuple[Any, str, int]:
+    outliers = OutlierModel.from_dict(_state(options["outliers"])) if "outliers" in options else None
+    store = open_store(options["store"], anchor=options.get("anchor"))
+    advisor = Advisor(None, store)
+    bundle_id = advisor.activate(
+        options["bundle"],
+        person=options["person"],
+        reason=options.get("reason", ""),
+        guardrails=options.get("guardrails"),
+        outliers=outliers,
+    )
+    return {"bundle_id": bundle_id, "mode": advisor.mode}, f"bundle {bundle_id} decides, in mode {advisor.mode}", OK
+
+
+def _decide(options: dict[str, str]) -> tuple[Any, str, int]:
+    decision = _advisor(options).decide(_state(options["state"]))
+    lines = [f"decision {decision.id}: {decision.state or decision.status} ({decision.mode}, record {decision.record})"]
+    lines += _orders(decision.orders or {})
+    if decision.source == "fallback":
+        lines.append(f"the fallback decided: {decision.body['detail']}")
+    for check in decision.body["checks"]:
+        changes = ", ".join(f"{c['arc']} {c['before']:g} -> {c['after']:g}" for c in check["changes"])
+        if check["verdict"] != "pass":
+            lines.append(f"{check['code']}: {check['detail']}: {changes}")
+    lines += [f"unusual: {problem['detail']}" for problem in decision.body["unusual"]]
+    lines += [f"needs a person: {why}" for why in decision.outside]
+    if decision.state == "proposed":
+        lines.append(f"to approve: id={decision.id} action={(decision.action_hash or '')[:16]}")
+    return decision.to_dict(), "\n".join(lines), OK
+
+
+def _approve(options: dict[str, str]) -> tuple[Any, str, int]:
+    state = _state(options["state"]) if "state" in options else None
+    proposal = _advisor(options).approve(
+        options["id"], person=options["person"], action_hash=options["action"], state=state
+    )
+    return _proposal(proposal)
+
+
+def _modify(options: dict[str, str]) -> tuple[Any, str, int]:
+    proposal = _advisor(options).modify(
+        options["id"],
+        _state(options["orders"]),
+        person=options["person"],
+        action_hash=options["action"],
+        state=_state(options["state"]),
+    )
+    return _proposal(proposal)
+
+
+def _reject(options: dict[str, str]) -> tuple[Any, str, int]:
+    return _proposal(
+        _advisor(options).reject(options["id"], person=options["person"], reason=options.get("reason", ""))
+    )
+
+
+def _execute(options: dict[str, str]) -> tuple[Any, str, int]:
+    return _proposal(_advisor(options).execute(options["id"], _state(options["state"]), person=options["person"]))
+
+
+def _resolve(options: dict[str, str]) -> tuple[Any, str, int]:
+    advisor, reason = _advisor(options), options.get("reason", "")
+    return _proposal(advisor.resolve(options["id"], options["outcome"], person=options["person"], detail=reason))
+
+
+def _list(options: dict[str, str]) -> tuple[Any, str, int]:
+    found = _advisor(options).proposals(options.get("state"))
+    lines = [f"{p.id}  {p.state:9}  {p.action_hash[:16]}  until {p.expires}" for p in found]
+    return [p.to_dict() for p in found], "\n".join(lines) or "no proposals", OK
+
+
+def _mode(options: dict[str, str]) -> tuple[Any, str, int]:
+    advisor = _advisor(options)
+    if "set" not in options:
+        return {"mode": advisor.mode}, advisor.mode, OK
+    if "person" not in options:
+        raise ConfigError("'mode' needs 'person=...' to change it; see --help")
+    mode = advisor.set_mode(options["set"], person=options["person"], reason=options.get("reason", ""))
+    return {"mode": mode}, mode, OK
+
+
+def _halt(options: dict[str, str]) -> tuple[Any, str, int]:
+    _advisor(options).halt(person=options["person"], reason=options.get("reason", ""))
+    return {"mode": "halted"}, "halted", OK
+
+
+def _roll_back(options: dict[str, str]) -> tuple[Any, str, int]:
+    bundle_id = _advisor(options).roll_back(person=options["person"], reason=options.get("reason", ""))
+    return {"bundle_id": bundle_id}, f"bundle {bundle_id} decides", OK
+
+
+def _audit(options: dict[str, str]) -> tuple[Any, str, int]:
+    what = options["what"]
+    if what not in _WHAT:
+        raise ConfigError(f"no 'audit {what}' (allowed: {', '.join(_WHAT)}){did_you_mean(what, _WHAT)}")
+    # Opened to look at: a broken record must be readable by the very command that says what is broken.
+    store = open_store(options["store"], anchor=options.get("anchor"), inspect=True)
+    if what == "anchor":
+        if "person" not in options:
+            raise ConfigError("'audit anchor' needs 'person=...': a new anchor forgets what the old one knew")
+        path = options.get("anchor", f"{options['store']}.anchor")
+        store.make_anchor(path, options["person"], options.get("reason", ""))
+        return {"anchor": path}, f"a new anchor begins in {path}", OK
+    if what == "show":
+        records = [vars(record) for record in store.records(_number(options.get("first", "1")))]
+        return records, "\n".join(f"{r['seq']:6}  {r['at']}  {r['kind']:12}  {r['body'][:300]}" for r in records), OK
+    if what == "head":
+        seq, digest = store.head()
+        return {"head": f"{seq}:{digest}"}, f"{seq}:{digest}", OK
+    verdict = verify(store, _head(options["head"]) if "head" in options else None)
+    if verdict.finding is None:
+        return verdict.to_dict(), f"{verdict.records} records, all good; head {verdict.records}:{verdict.head}", OK
+    finding = verdict.finding
+    return verdict.to_dict(), f"record {finding.seq} is {finding.fault}: {finding.detail}", UNVERIFIED
+
+
+def _replay(options: dict[str, str]) -> tuple[Any, str, int]:
+    store = open_store(options["store"], anchor=options.get("anchor"), inspect=True)
+    found = replay(store)
+    lines = [f"{found.decisions} decisions, {found.modifications} modifications and {found.intents} messages replayed"]
+    lines += [f"record {seq}: {problem}" for seq, problem in found.differences]
+    return found.to_dict(), "\n".join(lines), OK if found.ok else UNVERIFIED
+
+
+def _proposal(proposal: Any) -> tuple[Any, str, int]:
+    text = "\n".join([f"proposal {proposal.id}: {proposal.state}", *_orders(proposal.orders)])
+    return proposal.to_dict(), text, OK if proposal.state not in {"failed", "unknown"} else BLOCKED
+
+
+def _orders(orders: Any) -> list[str]:
+    return [f"  {arc}  {amount:g}" for arc, amount in orders.items()]
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"'{text}' is not a whole number")
+    return int(text)
+
+
+def _head(text: str) -> tuple[int, str]:
+    number, _, digest = text.partition(":")
+    if not number.isdecimal() or len(digest) != 64:
+        raise ConfigError(f"'{text[:90]}' is no head (allowed: NUMBER:HASH, as 'audit head' prints it)")
+    return int(number), digest
+
+
+_COMMANDS = {
+    "activate": _Command(("bundle", "person"), ("guardrails", "outliers", "reason"), _activate),
+    "decide": _Command(("state",), ("dispatch",), _decide),
+    "list": _Command((), ("state",), _list),
+    "approve": _Command(("id", "action", "person"), ("state", "dispatch"), _approve),
+    "modify": _Command(("id", "action", "person", "orders", "state"), (), _modify),
+    "reject": _Command(("id", "person"), ("reason",), _reject),
+    "execute": _Command(("id", "person", "state"), ("dispatch",), _execute),
+    "resolve": _Command(("id", "person", "outcome"), ("reason",), _resolve),
+    "mode": _Command((), ("set", "person", "reason"), _mode),
+    "halt": _Command(("person",), ("reason",), _halt),
+    "rollback": _Command(("person",), ("reason",), _roll_back),
+    "audit": _Command((), ("what", "head", "first", "person", "reason"), _audit),
+    "replay": _Command((), (), _replay),
+}

@@ -1,0 +1,48 @@
+"""docs/advisor.md says what the program does: its guard file loads, its commands exist, its codes are all there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from agents.advisor.approvals import STEPS
+from agents.advisor.cli import HELP
+from agents.advisor.errors import STATUS
+from agents.advisor.guardrails import Guardrails
+from agents.advisor.guards import Guards
+from agents.advisor.modes import FALLS_TO, MODES
+from agents.bundle import Bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "advisor.md").read_text(encoding="utf-8")
+
+
+def test_the_guard_file_of_the_page_loads_and_names_every_setting(bundle: Bundle) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.S | re.M)
+    data = yaml.safe_load(block)
+    assert set(data) == set(Guardrails.model_fields)
+    # The page prices two arcs; where worth counts, all must be.
+    data["prices"] = dict.fromkeys(bundle.spec.arc_names, 1.0)
+    assert Guards(Guardrails.parse(data, "docs"), bundle.spec).limit_names == ("money", "dock", "pickers", "carbon")
+
+
+def test_the_page_knows_every_state_mode_and_reason() -> None:
+    for word in (*STEPS, *MODES, *FALLS_TO):
+        assert word in TEXT, word
+
+
+def test_the_help_names_the_commands_of_the_page() -> None:
+    commands = re.findall(r"^python -m agents\.advisor (\w+)", TEXT, re.M)
+    assert len(commands) >= 6
+    for command in commands:
+        assert f"python -m agents.advisor {command}" in HELP
+
+
+def test_every_code_is_given_somewhere() -> None:
+    """A code that nothing gives would be a promise that nobody keeps."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "agents" / "advisor").glob("*.py")]
+    used = "\n".join(text for text in sources if "STATUS: dict" not in text)
+    guards = {"BUDGET", "CAPACITY", "LABOUR", "EMISSIONS", "MAXIMUM_ORDER"}
+    assert {code for code in STATUS if f'"{code}"' not in used} <= guards

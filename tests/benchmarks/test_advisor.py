@@ -1,0 +1,42 @@
+"""Speed of one decision of the advisor, outside the default run: ``make bench``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from agents.advisor import Advisor
+from agents.advisor.guards import Facts
+from agents.advisor.pipeline import assess
+from agents.advisor.request import parse_request
+from envs.inventory import InventoryTask
+from tests.advisor.helpers import around, rails
+from tests.agents.test_bundle import write
+
+pytestmark = pytest.mark.benchmark
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("bench") / "bundle", InventoryTask("five_site_distribution"))
+
+
+@pytest.mark.parametrize("what", ["without record", "with synced record"])
+def test_decision(benchmark, bundle, tmp_path, what):
+    """One decision for 27 fields and 5 arcs: fields, age, distance, policy and guards, and its record on disk."""
+    state = json.loads((bundle.path / "example_state.json").read_text())
+    advisor = Advisor(bundle, tmp_path / "s.db", mode="advisory", guardrails=rails(), outliers=around(bundle, state))
+    number, active = advisor.load_current()
+
+    def bare():
+        request, _ = parse_request(state, active.fields, active.arcs, active.guards.limit_names, active.hashes)
+        assessment = assess(active, request.values, advisor.shield, "middle")
+        active.guards.apply(assessment.decided.orders, Facts("2026-01-01"))
+
+    decide = bare if what == "without record" else lambda: advisor.decide(state)
+    benchmark.pedantic(decide, rounds=500, warmup_rounds=50)
+    benchmark.extra_info["p99_ms"] = round(1e3 * float(np.percentile(benchmark.stats.stats.data, 99)), 3)
+    assert number == 1
+    advisor.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.advice import OrderRules
@@ -21,6 +21,9 @@ from agents.bundle import Bundle
 from agents.bundle_spec import Spec
 from tests.advisor.helpers import ARCS, rails
 from twin.errors import ConfigError
+
+# Examples are the same in every run; the machine may be busy.
+PROFILE = settings(deadline=None, derandomize=True)
 
 NORTH, WEST = ARCS[1], ARCS[4]
 NOW = Facts("2026-03-02")
@@ -99,6 +102,7 @@ def naive(rails: Guardrails, spec: Spec, facts: Facts, orders: list[float]) -> l
     return wrong
 
 
+@PROFILE
 @given(
     guard_files(),
     st.lists(st.one_of(amount, st.floats(allow_nan=True, allow_infinity=True)), min_size=5, max_size=5),
@@ -129,6 +133,7 @@ def test_the_final_orders_satisfy_every_hard_limit(
     assert again.orders.tolist() == guarded.orders.tolist()
 
 
+@PROFILE
 @given(guard_files(), st.integers(0, 2**32 - 1))
 def test_any_weights_in_any_state_end_in_orders_within_the_limits(
     bundle: Bundle, data: dict[str, Any], seed: int
@@ -155,6 +160,7 @@ def test_any_weights_in_any_state_end_in_orders_within_the_limits(
         assert naive(file, spec, facts, guarded.orders.tolist()) == []
 
 
+@PROFILE
 @given(st.sampled_from([0.0, 0.1, 0.3, 1.0, 7.0]), amount, amount)
 def test_lots_are_the_nearest_on_each_side(size: float, minimum: float, quantity: float) -> None:
     lots = Lots([size], [minimum])

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.advisor.canonical import canonical, plain
 from agents.advisor.errors import STATUS
 from agents.advisor.request import REQUEST_KEYS, parse_request
 from tests.advisor.helpers import START, Rig, refused
+
+# Examples are the same in every run; the machine may be busy.
+PROFILE = settings(deadline=None, derandomize=True)
 
 FIELD = "on_hand[north/item]"
 
@@ -111,6 +114,7 @@ json_values = st.recursive(
 )
 
 
+@PROFILE
 @given(st.data())
 def test_no_request_at_all_is_more_than_refused(bundle: Any, example: dict[str, Any], data: st.DataObject) -> None:
     """Whatever JSON can hold, in any place of a request: a request or problems, never an exception."""

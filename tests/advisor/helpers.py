@@ -97,7 +97,7 @@ class Rig:
             **options,
         )
         if mode == "autonomous":
-            self.advisor.set_mode("autonomous", person="ann")
+            self.advisor.set_mode("autonomous", person="planner")
 
     def state(self, **changes: Any) -> dict[str, Any]:
         """A request: the example, with entries replaced."""

@@ -107,7 +107,7 @@ def test_who_asks_again_gets_the_answer_there_was_even_when_the_state_is_old_by_
     rig.clock.forward(600.0)
     assert refused(rig.advisor.decide, {**state, "request_id": "tuesday"}).code == "STALE"
     assert rig.advisor.decide(state).id == first.id
-    rig.advisor.halt(person="ann")
+    rig.advisor.halt(person="planner")
     assert rig.advisor.decide(state).id == first.id
 
 
@@ -197,12 +197,12 @@ def test_orders_that_do_better_pass_and_a_comparison_that_fails_asks_a_person(ma
 
 def test_activations_are_a_history_that_can_be_gone_back(rig: Rig, other: Bundle) -> None:
     first = rig.bundle.bundle_id
-    rig.advisor.activate(other, person="ann", reason="trained anew")
+    rig.advisor.activate(other, person="planner", reason="trained anew")
     state = {**rig.state(), "spec_hash": None}
     assert rig.advisor.decide(state).body["bundle_id"] == other.bundle_id
-    assert rig.advisor.roll_back(person="bob", reason="worse") == first
+    assert rig.advisor.roll_back(person="approver", reason="worse") == first
     assert rig.advisor.decide(rig.state()).body["bundle_id"] == first
-    refusal = refused(rig.advisor.roll_back, person="bob")
+    refusal = refused(rig.advisor.roll_back, person="approver")
     assert (refusal.code, refusal.status) == ("NO_ROLLBACK", 409)
     assert [kind for kind in rig.kinds() if kind in {"activated", "rolled_back"}] == [
         "activated",
@@ -219,9 +219,9 @@ def test_a_bundle_that_cannot_be_trusted_is_refused_and_the_active_one_stays(rig
     broken = Path(shutil.copytree(rig.bundle.path, tmp_path / "broken"))
     (broken / "weights.npz").write_bytes(b"x")
     with pytest.raises(BundleError):
-        rig.advisor.activate(broken, person="ann")
+        rig.advisor.activate(broken, person="planner")
     with pytest.raises(ConfigError):
-        rig.advisor.activate(rig.bundle, person="ann", guardrails=rails(highest_mode="autonomous"))
+        rig.advisor.activate(rig.bundle, person="planner", guardrails=rails(highest_mode="autonomous"))
     assert rig.kinds()[-2:] == ["activation_refused", "activation_refused"]
     assert rig.advisor.decide(rig.state()).body["activation"] == 1
 
@@ -231,9 +231,9 @@ def test_a_rollback_to_files_that_changed_is_refused_and_the_active_one_stays(
 ) -> None:
     copy = Path(shutil.copytree(bundle.path, tmp_path / "copy"))
     advisor = Advisor(copy, tmp_path / "s.db")
-    advisor.activate(other, person="ann")
+    advisor.activate(other, person="planner")
     (copy / "weights.npz").write_bytes(b"x")
-    refusal = refused(advisor.roll_back, person="ann")
+    refusal = refused(advisor.roll_back, person="planner")
     assert (refusal.code, refusal.status) == ("BAD_BUNDLE", 422)
     assert advisor.active.bundle_id == other.bundle_id
     assert advisor.decide({**example, "spec_hash": None}).status == "shadow"
@@ -242,7 +242,7 @@ def test_a_rollback_to_files_that_changed_is_refused_and_the_active_one_stays(
 
 def test_another_process_activates_and_this_one_follows(rig: Rig, other: Bundle) -> None:
     second = Advisor(None, open_store(rig.folder / "store.db", clock=rig.clock))
-    second.activate(other, person="ann")
+    second.activate(other, person="planner")
     refusal = refused(rig.advisor.decide, rig.state(bundle_id=rig.bundle.bundle_id))
     assert (refusal.code, refusal.status) == ("BUNDLE_MISMATCH", 412)
     assert rig.advisor.active.bundle_id == other.bundle_id

@@ -21,7 +21,7 @@ def propose(rig: Rig) -> Decision:
     return decision
 
 
-def approve(rig: Rig, decision: Decision, person: str = "ann", **options: Any) -> Any:
+def approve(rig: Rig, decision: Decision, person: str = "planner", **options: Any) -> Any:
     return rig.advisor.approve(decision.id, person=person, action_hash=str(decision.action_hash), **options)
 
 
@@ -29,7 +29,7 @@ def test_an_approved_proposal_is_executed_on_a_fresh_state(rig: Rig) -> None:
     decision = propose(rig)
     assert approve(rig, decision).state == "approved"
     assert rig.sender.sent == []
-    proposal = rig.advisor.execute(decision.id, rig.state(), person="ann")
+    proposal = rig.advisor.execute(decision.id, rig.state(), person="planner")
     assert proposal.state == "done"
     ((key, message),) = rig.sender.sent
     assert key == f"{decision.id}-{decision.action_hash[:16]}"  # type: ignore[index]
@@ -48,10 +48,10 @@ def test_approval_with_a_fresh_state_executes_at_once(rig: Rig) -> None:
 def test_the_second_approver_gets_a_conflict(rig: Rig) -> None:
     decision = propose(rig)
     approve(rig, decision)
-    refusal = refused(approve, rig, decision, "bob")
+    refusal = refused(approve, rig, decision, "approver")
     assert (refusal.code, refusal.status) == ("CONFLICT", 409)
-    assert "is approved by ann" in refusal.detail
-    assert rig.last("step_refused")["person"] == "bob"
+    assert "is approved by planner" in refusal.detail
+    assert rig.last("step_refused")["person"] == "approver"
 
 
 @pytest.mark.parametrize("separate", [False, True], ids=["one store", "a store each"])
@@ -92,12 +92,12 @@ def test_above_a_limit_two_persons_are_needed(make: Callable[..., Rig]) -> None:
     rig = make(approval={"two_persons_above": 1.0})
     decision = propose(rig)
     proposal = approve(rig, decision)
-    assert (proposal.state, proposal.needed, proposal.persons) == ("proposed", 2, ("ann",))
-    refusal = refused(approve, rig, decision, "ann")
+    assert (proposal.state, proposal.needed, proposal.persons) == ("proposed", 2, ("planner",))
+    refusal = refused(approve, rig, decision, "planner")
     assert (refusal.code, refusal.status) == ("SAME_PERSON", 409)
-    refusal = refused(rig.advisor.execute, decision.id, rig.state(), person="ann")
+    refusal = refused(rig.advisor.execute, decision.id, rig.state(), person="planner")
     assert (refusal.code, refusal.status) == ("CONFLICT", 409)
-    assert approve(rig, decision, "bob", state=rig.state()).state == "done"
+    assert approve(rig, decision, "approver", state=rig.state()).state == "done"
     refusal = refused(approve, rig, decision, "cid")
     assert (refusal.code, refusal.status) == ("CONFLICT", 409)
 
@@ -127,8 +127,8 @@ def test_what_expired_can_be_neither_approved_nor_executed(rig: Rig) -> None:
     for call in (
         lambda: approve(rig, first),
         lambda: approve(rig, first),
-        lambda: rig.advisor.reject(first.id, person="ann"),
-        lambda: rig.advisor.execute(second.id, rig.state(), person="ann"),
+        lambda: rig.advisor.reject(first.id, person="planner"),
+        lambda: rig.advisor.execute(second.id, rig.state(), person="planner"),
     ):
         refusal = refused(call)
         assert (refusal.code, refusal.status) == ("EXPIRED", 410)
@@ -151,10 +151,10 @@ def test_a_clock_that_goes_back_lengthens_no_approval(rig: Rig) -> None:
 def test_another_actions_hash_approves_nothing(rig: Rig) -> None:
     first, second = propose(rig), propose(rig)
     for wrong in (str(second.action_hash), "0" * 64, "", str(first.action_hash)[:11]):
-        refusal = refused(rig.advisor.approve, first.id, person="ann", action_hash=wrong)
+        refusal = refused(rig.advisor.approve, first.id, person="planner", action_hash=wrong)
         assert (refusal.code, refusal.status) == ("ACTION_MISMATCH", 412)
     assert first.orders == second.orders
-    assert rig.advisor.approve(first.id, person="ann", action_hash=str(first.action_hash)[:12]).state == "approved"
+    assert rig.advisor.approve(first.id, person="planner", action_hash=str(first.action_hash)[:12]).state == "approved"
 
 
 def test_a_proposal_of_the_bundle_before_is_not_approved(rig: Rig, tmp_path: Any) -> None:
@@ -165,15 +165,15 @@ def test_a_proposal_of_the_bundle_before_is_not_approved(rig: Rig, tmp_path: Any
     approve(rig, approved)
     task = InventoryTask("five_site_distribution", action_mode="quantity")
     other = write(tmp_path / "other", task)
-    rig.advisor.activate(other, person="ann", guardrails=rig.rails, outliers=rig.outliers)
+    rig.advisor.activate(other, person="planner", guardrails=rig.rails, outliers=rig.outliers)
     for call in (
         lambda: approve(rig, decision),
-        lambda: rig.advisor.execute(approved.id, {**rig.state(), "spec_hash": None}, person="ann"),
+        lambda: rig.advisor.execute(approved.id, {**rig.state(), "spec_hash": None}, person="planner"),
     ):
         refusal = refused(call)
         assert (refusal.code, refusal.status) == ("BUNDLE_MISMATCH", 412)
     late = rig.advisor.decide({**rig.state(), "spec_hash": None})
-    rig.advisor.roll_back(person="ann")
+    rig.advisor.roll_back(person="planner")
     refusal = refused(approve, rig, late)
     assert (refusal.code, refusal.status) == ("BUNDLE_MISMATCH", 412)
     assert approve(rig, decision, state=rig.state()).state == "done"
@@ -183,25 +183,25 @@ def test_a_proposal_of_the_bundle_before_is_not_approved(rig: Rig, tmp_path: Any
 def test_nothing_is_approved_or_executed_while_halted(rig: Rig) -> None:
     first, second = propose(rig), propose(rig)
     approve(rig, second)
-    rig.advisor.halt(person="bob", reason="strike")
+    rig.advisor.halt(person="approver", reason="strike")
     for call in (
         lambda: approve(rig, first),
-        lambda: rig.advisor.execute(second.id, rig.state(), person="ann"),
+        lambda: rig.advisor.execute(second.id, rig.state(), person="planner"),
         lambda: rig.advisor.modify(
-            first.id, first.orders or {}, person="ann", action_hash=str(first.action_hash), state=rig.state()
+            first.id, first.orders or {}, person="planner", action_hash=str(first.action_hash), state=rig.state()
         ),
     ):
         refusal = refused(call)
         assert (refusal.code, refusal.status) == ("HALTED", 423)
-    assert rig.advisor.reject(first.id, person="ann", reason="strike").state == "rejected"
+    assert rig.advisor.reject(first.id, person="planner", reason="strike").state == "rejected"
     assert rig.sender.sent == []
 
 
 def test_nothing_is_approved_or_executed_while_the_incumbent_acts(rig: Rig) -> None:
     first, second = propose(rig), propose(rig)
     approve(rig, second)
-    rig.advisor.set_mode("shadow", person="bob")
-    for call in (lambda: approve(rig, first), lambda: rig.advisor.execute(second.id, rig.state(), person="ann")):
+    rig.advisor.set_mode("shadow", person="approver")
+    for call in (lambda: approve(rig, first), lambda: rig.advisor.execute(second.id, rig.state(), person="planner")):
         refusal = refused(call)
         assert (refusal.code, refusal.status) == ("GATE", 409)
     assert rig.sender.sent == []
@@ -209,30 +209,30 @@ def test_nothing_is_approved_or_executed_while_the_incumbent_acts(rig: Rig) -> N
 
 def test_an_unknown_proposal_is_not_found(rig: Rig) -> None:
     decision = propose(rig)
-    refusal = refused(rig.advisor.approve, decision.id[:-1] + "x", person="ann", action_hash="0" * 64)
+    refusal = refused(rig.advisor.approve, decision.id[:-1] + "x", person="planner", action_hash="0" * 64)
     assert (refusal.code, refusal.status) == ("NOT_FOUND", 404)
     assert "did you mean" in refusal.detail
 
 
 def test_who_has_no_name_cannot_approve(rig: Rig) -> None:
     decision = propose(rig)
-    for name in ("", " ann", "a\nb", 5):
+    for name in ("", " planner", "a\nb", 5):
         refusal = refused(rig.advisor.approve, decision.id, person=name, action_hash=str(decision.action_hash))
         assert (refusal.code, refusal.status) == ("PERSON", 400)
 
 
 def test_a_rejected_proposal_stays_rejected(rig: Rig) -> None:
     decision = propose(rig)
-    assert rig.advisor.reject(decision.id, person="ann", reason="too much").state == "rejected"
-    assert refused(approve, rig, decision, "bob").code == "CONFLICT"
-    assert refused(rig.advisor.reject, decision.id, person="bob").code == "CONFLICT"
+    assert rig.advisor.reject(decision.id, person="planner", reason="too much").state == "rejected"
+    assert refused(approve, rig, decision, "approver").code == "CONFLICT"
+    assert refused(rig.advisor.reject, decision.id, person="approver").code == "CONFLICT"
     assert rig.last("rejected")["reason"] == "too much"
 
 
 # -- modification -------------------------------------------------------------------------------------------------
 
 
-def modify(rig: Rig, decision: Decision, orders: Any, person: str = "ann") -> Any:
+def modify(rig: Rig, decision: Decision, orders: Any, person: str = "planner") -> Any:
     return rig.advisor.modify(
         decision.id, orders, person=person, action_hash=str(decision.action_hash), state=rig.state()
     )
@@ -245,7 +245,7 @@ def test_a_persons_orders_are_executed_as_they_are(rig: Rig) -> None:
     assert proposal.state == "modified"
     assert proposal.action_hash != decision.action_hash
     assert rig.last("modified")["before"] == decision.orders
-    assert rig.advisor.execute(decision.id, rig.state(), person="ann").state == "done"
+    assert rig.advisor.execute(decision.id, rig.state(), person="planner").state == "done"
     assert {entry["order"] for entry in rig.sender.sent[0][1]["orders"]} == {12.5}
     assert replay(rig.store).modifications == 1
     assert replay(rig.store).ok
@@ -283,11 +283,11 @@ def test_a_dear_modification_needs_a_second_person_who_sees_the_new_action(make:
     rig = make(approval={"two_persons_above": 100.0})
     decision = propose(rig)
     proposal = modify(rig, decision, dict.fromkeys(ARCS, 50.0))
-    assert (proposal.state, proposal.persons) == ("proposed", ("ann",))
-    assert refused(approve, rig, decision, "bob").code == "ACTION_MISMATCH"
+    assert (proposal.state, proposal.persons) == ("proposed", ("planner",))
+    assert refused(approve, rig, decision, "approver").code == "ACTION_MISMATCH"
     new = proposal.action_hash
-    assert refused(rig.advisor.approve, decision.id, person="ann", action_hash=new).code == "SAME_PERSON"
-    assert rig.advisor.approve(decision.id, person="bob", action_hash=new, state=rig.state()).state == "done"
+    assert refused(rig.advisor.approve, decision.id, person="planner", action_hash=new).code == "SAME_PERSON"
+    assert rig.advisor.approve(decision.id, person="approver", action_hash=new, state=rig.state()).state == "done"
     cheap = propose(rig)
     assert modify(rig, cheap, dict.fromkeys(ARCS, 1.0)).state == "modified"
 
@@ -299,7 +299,7 @@ def test_guards_run_again_on_the_state_of_now(make: Callable[..., Rig]) -> None:
     rig = make(limits=[{"name": "dock", "kind": "capacity", "unit": "case", "limit": 1e6, "default": 1.0}])
     decision = propose(rig)
     approve(rig, decision)
-    refusal = refused(rig.advisor.execute, decision.id, rig.state(available={"dock": 3.0}), person="ann")
+    refusal = refused(rig.advisor.execute, decision.id, rig.state(available={"dock": 3.0}), person="planner")
     assert (refusal.code, refusal.status) == ("GUARD_AT_EXECUTION", 422)
     assert "CAPACITY" in refusal.detail
     assert rig.advisor.proposal(decision.id).state == "failed"
@@ -315,12 +315,12 @@ def test_a_stale_state_executes_nothing_and_the_approval_stays(make: Callable[..
     decision = rig.advisor.decide(rig.state(as_of=now))
     approve(rig, decision)
     rig.clock.forward(61.0)
-    refusal = refused(rig.advisor.execute, decision.id, rig.state(as_of=now), person="ann")
+    refusal = refused(rig.advisor.execute, decision.id, rig.state(as_of=now), person="planner")
     assert (refusal.code, refusal.status) == ("STALE", 422)
     assert rig.advisor.proposal(decision.id).state == "approved"
     fresh = rig.state(as_of=rig.clock.now.isoformat())
-    assert rig.advisor.execute(decision.id, fresh, person="ann").state == "done"
-    assert refused(rig.advisor.execute, decision.id, fresh, person="ann").code == "CONFLICT"
+    assert rig.advisor.execute(decision.id, fresh, person="planner").state == "done"
+    assert refused(rig.advisor.execute, decision.id, fresh, person="planner").code == "CONFLICT"
 
 
 def test_a_daily_budget_counts_what_was_executed_today(make: Callable[..., Rig]) -> None:
@@ -342,8 +342,8 @@ def test_the_table_alone_sends_nothing(rig: Rig) -> None:
     """Whoever can write to the table of proposals, and not to the chain, gets no order out."""
     decision = propose(rig)
     with rig.store.write() as tx:
-        tx.execute("UPDATE proposals SET state = 'approved', persons = '[\"eve\"]'")
-    refusal = refused(rig.advisor.execute, decision.id, rig.state(), person="eve")
+        tx.execute("UPDATE proposals SET state = 'approved', persons = '[\"intruder\"]'")
+    refusal = refused(rig.advisor.execute, decision.id, rig.state(), person="intruder")
     assert (refusal.code, refusal.status) == ("CHAIN_BROKEN", 503)
     found = verify(rig.store).finding
     assert found is not None
@@ -356,7 +356,7 @@ def test_changed_orders_in_the_table_are_not_what_is_sent(rig: Rig) -> None:
     approve(rig, decision)
     with rig.store.write() as tx:
         tx.execute("UPDATE proposals SET orders = replace(orders, '0', '9')")
-    rig.advisor.execute(decision.id, rig.state(), person="ann")
+    rig.advisor.execute(decision.id, rig.state(), person="planner")
     assert {entry["arc"]: entry["order"] for entry in rig.sender.sent[0][1]["orders"]} == decision.orders
 
 

@@ -49,10 +49,10 @@ def shell(bundle: Bundle, example: dict[str, Any], tmp_path: Path, capsys: pytes
     (tmp_path / "rails.yaml").write_text(yaml.safe_dump(rails().to_dict()))
     (tmp_path / "ood.json").write_text(json.dumps(around(bundle, example, episodes=60).to_dict()))
     shell = Shell(tmp_path, capsys)
-    code, out, err = shell(f"activate bundle={bundle.path} person=ann guardrails=@rails.yaml outliers=@ood.json")
+    code, out, err = shell(f"activate bundle={bundle.path} person=planner guardrails=@rails.yaml outliers=@ood.json")
     assert code == OK, err
     assert "in mode shadow" in out
-    assert shell("mode set=advisory person=ann")[:2] == (OK, "advisory\n")
+    assert shell("mode set=advisory person=planner")[:2] == (OK, "advisory\n")
     return shell
 
 
@@ -61,7 +61,7 @@ def test_from_a_state_to_orders_that_are_sent(shell: Shell) -> None:
     assert decision["state"] == "proposed"
     listed = shell.data("list state=proposed")
     assert [entry["id"] for entry in listed] == [decision["id"]]
-    line = f"approve id={decision['id']} action={decision['action_hash'][:16]} person=bob"
+    line = f"approve id={decision['id']} action={decision['action_hash'][:16]} person=approver"
     code, out, _ = shell(f"{line} state=@state.json dispatch=file:@out")
     assert code == OK
     assert ": done" in out
@@ -85,25 +85,25 @@ def test_texts_say_what_to_do_next(shell: Shell) -> None:
 def test_a_person_modifies_rejects_and_halts(shell: Shell) -> None:
     decision = shell.data("decide state=@state.json")
     (shell.folder / "mine.json").write_text(json.dumps(dict.fromkeys(decision["orders"], 7.0)))
-    line = f"modify id={decision['id']} action={decision['action_hash']} person=ann orders=@mine.json"
+    line = f"modify id={decision['id']} action={decision['action_hash']} person=planner orders=@mine.json"
     assert shell.data(f"{line} state=@state.json")["state"] == "modified"
-    assert shell(f"execute id={decision['id']} person=ann state=@state.json")[0] == OK
-    code, _, err = shell(f"reject id={decision['id']} person=ann")
+    assert shell(f"execute id={decision['id']} person=planner state=@state.json")[0] == OK
+    code, _, err = shell(f"reject id={decision['id']} person=planner")
     assert (code, err[:17]) == (BLOCKED, "Refused. CONFLICT")
     other = shell.data("decide state=@state.json")
-    assert shell(f"reject id={other['id']} person=ann reason=no")[0] == OK
-    assert shell("halt person=ann")[0] == OK
+    assert shell(f"reject id={other['id']} person=planner reason=no")[0] == OK
+    assert shell("halt person=planner")[0] == OK
     code, _, err = shell("decide state=@state.json format=json")
     assert code == BLOCKED
     assert json.loads(err)["status"] == 423
 
 
 def test_bundles_go_forward_and_back(shell: Shell, bundle: Bundle) -> None:
-    assert shell("rollback person=ann")[0] == BLOCKED
-    assert shell(f"activate bundle={bundle.path} person=ann reason=again")[0] == OK
-    code, out, _ = shell("rollback person=ann")
+    assert shell("rollback person=planner")[0] == BLOCKED
+    assert shell(f"activate bundle={bundle.path} person=planner reason=again")[0] == OK
+    code, out, _ = shell("rollback person=planner")
     assert (code, out) == (OK, f"bundle {bundle.bundle_id} decides\n")
-    assert shell(f"activate bundle={shell.folder} person=ann")[0] == UNVERIFIED
+    assert shell(f"activate bundle={shell.folder} person=planner")[0] == UNVERIFIED
 
 
 def test_a_changed_record_is_found_and_nothing_is_decided_on_a_shorter_one(shell: Shell) -> None:
@@ -130,7 +130,7 @@ def test_a_lost_anchor_is_begun_anew_by_a_person(shell: Shell) -> None:
     assert shell("decide state=@state.json")[0] == UNVERIFIED
     assert shell("audit")[0] == UNVERIFIED
     assert shell("audit anchor")[0] == USAGE
-    assert shell("audit anchor person=ann reason=restore")[0] == OK
+    assert shell("audit anchor person=planner reason=restore")[0] == OK
     assert shell("audit")[0] == OK
     assert shell("decide state=@state.json")[0] == OK
     assert "anchored" in shell("audit show first=4")[1]
@@ -166,7 +166,7 @@ def test_a_state_that_is_refused_is_named_by_its_fields(shell: Shell) -> None:
         ("audit show first=x", "not a whole number"),
         ("audit verify head=5", "is no head"),
         ("halt person=\n", "needs a value"),
-        ("activate bundle=x person=ann guardrails=@no.yaml", "no such file"),
+        ("activate bundle=x person=planner guardrails=@no.yaml", "no such file"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(shell: Shell, line: str, message: str) -> None:
@@ -206,7 +206,7 @@ def test_the_outlier_file_is_checked(shell: Shell, bundle: Bundle) -> None:
     data = json.loads((shell.folder / "ood.json").read_text())
     data["names"].reverse()
     (shell.folder / "bad.json").write_text(json.dumps(data))
-    code, _, err = shell(f"activate bundle={bundle.path} person=ann outliers=@bad.json")
+    code, _, err = shell(f"activate bundle={bundle.path} person=planner outliers=@bad.json")
     assert code == USAGE
     assert "in another order" in err
     assert OutlierModel.from_dict(data).names[0] == data["names"][0]

@@ -68,10 +68,10 @@ def run(target):
     anchor.os = dispatch_file.os = Os()
     advisor = Advisor(None, open_store(target / "store.db"), sender=Logging(target / "out"))
     advisor.decide({**state, "request_id": "first"})
-    advisor.set_mode("advisory", person="ann")
+    advisor.set_mode("advisory", person="planner")
     decision = advisor.decide({**state, "request_id": "second"})
-    advisor.approve(decision.id, person="ann", action_hash=decision.action_hash)
-    advisor.execute(decision.id, state, person="ann")
+    advisor.approve(decision.id, person="planner", action_hash=decision.action_hash)
+    advisor.execute(decision.id, state, person="planner")
     (target / "writes").write_text(str(writes))
 
 targets = sorted(folder.glob("kill*"), key=lambda path: int(path.name[4:]))
@@ -106,7 +106,7 @@ def prepare(folder: Path, bundle: Bundle, example: dict[str, Any]) -> None:
     advisor = Advisor(
         bundle, folder / "store.db", mode="advisory", guardrails=rails(), outliers=around(bundle, example, episodes=60)
     )
-    advisor.set_mode("autonomous", person="ann")
+    advisor.set_mode("autonomous", person="planner")
     advisor.close()
 
 

@@ -55,11 +55,11 @@ def test_outside_the_envelope_a_person_is_asked(make: Callable[..., Rig], change
 
 
 def test_halted_decides_nothing(rig: Rig) -> None:
-    rig.advisor.halt(person="ann", reason="fire")
+    rig.advisor.halt(person="planner", reason="fire")
     refusal = refused(rig.advisor.decide, rig.state())
     assert (refusal.code, refusal.status) == ("HALTED", 423)
     assert rig.last("refused")["code"] == "HALTED"
-    rig.advisor.halt(person="ann")
+    rig.advisor.halt(person="planner")
     assert rig.kinds().count("mode") == 2
 
 
@@ -110,18 +110,18 @@ def test_a_slow_drift_ends_autonomy(make: Callable[..., Rig]) -> None:
         if rig.advisor.decide(state).mode == "advisory":
             break
     assert last_mode(rig) == ("advisory", ["DRIFT"], None)
-    assert refused(rig.advisor.set_mode, "autonomous", person="ann").code == "GATE"
+    assert refused(rig.advisor.set_mode, "autonomous", person="planner").code == "GATE"
 
 
 def test_a_twin_that_no_longer_fits_ends_autonomy(make: Callable[..., Rig]) -> None:
     rig = make(mode="autonomous")
     rig.advisor.flag_fidelity(True, "costs 20 % off")
     assert last_mode(rig) == ("advisory", ["FIDELITY"], None)
-    refusal = refused(rig.advisor.set_mode, "autonomous", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomous", person="planner")
     assert (refusal.code, refusal.status) == ("GATE", 409)
     assert "costs 20 % off" in refusal.detail
     rig.advisor.flag_fidelity(False)
-    assert rig.advisor.set_mode("autonomous", person="ann") == "autonomous"
+    assert rig.advisor.set_mode("autonomous", person="planner") == "autonomous"
 
 
 def test_an_unknown_outcome_ends_autonomy_until_it_is_resolved(make: Callable[..., Rig]) -> None:
@@ -130,11 +130,11 @@ def test_an_unknown_outcome_ends_autonomy_until_it_is_resolved(make: Callable[..
     decision = rig.advisor.decide(rig.state())
     assert decision.state == "unknown"
     assert last_mode(rig) == ("advisory", ["UNKNOWN_OUTCOME"], None)
-    refusal = refused(rig.advisor.set_mode, "autonomous", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomous", person="planner")
     assert refusal.code == "GATE"
     assert decision.id in refusal.detail
-    rig.advisor.resolve(decision.id, "failed", person="ann")
-    assert rig.advisor.set_mode("autonomous", person="ann") == "autonomous"
+    rig.advisor.resolve(decision.id, "failed", person="planner")
+    assert rig.advisor.set_mode("autonomous", person="planner") == "autonomous"
 
 
 def test_a_policy_that_fails_ends_autonomy(make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,17 +154,17 @@ def test_a_bundle_past_its_date_falls_to_shadow(rig: Rig) -> None:
     rig.clock.forward(3600.0)
     assert rig.advisor.decide(rig.state()).status == "shadow"
     assert last_mode(rig) == ("shadow", ["BUNDLE_EXPIRED"], None)
-    refusal = refused(rig.advisor.set_mode, "advisory", person="ann")
+    refusal = refused(rig.advisor.set_mode, "advisory", person="planner")
     assert refusal.code == "GATE"
     assert "valid until" in refusal.detail
 
 
 def test_a_new_bundle_does_not_act_alone(make: Callable[..., Rig]) -> None:
     rig = make(mode="autonomous")
-    rig.advisor.activate(rig.bundle, person="ann", guardrails=rig.rails, outliers=rig.outliers)
+    rig.advisor.activate(rig.bundle, person="planner", guardrails=rig.rails, outliers=rig.outliers)
     assert last_mode(rig) == ("advisory", ["NEW_BUNDLE"], None)
-    rig.advisor.set_mode("autonomous", person="ann")
-    rig.advisor.roll_back(person="ann")
+    rig.advisor.set_mode("autonomous", person="planner")
+    rig.advisor.roll_back(person="planner")
     assert rig.advisor.mode == "advisory"
 
 
@@ -174,24 +174,24 @@ def test_a_new_bundle_does_not_act_alone(make: Callable[..., Rig]) -> None:
 def test_a_mode_is_raised_one_step_at_a_time_through_its_gate(make: Callable[..., Rig]) -> None:
     gates = {"advisory": {"decisions": 3}, "autonomous": {"decisions": 2, "outliers": 0.0, "blocked": 0.0}}
     rig = make(mode="shadow", promotion=gates)
-    refusal = refused(rig.advisor.set_mode, "autonomous", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomous", person="planner")
     assert "from 'shadow' the next mode is 'advisory'" in refusal.detail
-    refusal = refused(rig.advisor.set_mode, "advisory", person="ann")
+    refusal = refused(rig.advisor.set_mode, "advisory", person="planner")
     assert "needs 3 decisions in 'shadow', there are 0" in refusal.detail
     for _ in range(3):
         rig.advisor.decide(rig.state())
-    assert rig.advisor.set_mode("advisory", person="ann", reason="looks good") == "advisory"
-    assert last_mode(rig) == ("advisory", ["PERSON"], "ann")
+    assert rig.advisor.set_mode("advisory", person="planner", reason="looks good") == "advisory"
+    assert last_mode(rig) == ("advisory", ["PERSON"], "planner")
     refused(rig.advisor.decide, rig.state(closed=list(rig.advisor.active.arcs)))
     rig.advisor.decide(rig.state())
-    refusal = refused(rig.advisor.set_mode, "autonomous", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomous", person="planner")
     assert "allows a share of 0 blocked, the last 2 had 0.5" in refusal.detail
-    assert rig.advisor.set_mode("shadow", person="ann") == "shadow"
+    assert rig.advisor.set_mode("shadow", person="planner") == "shadow"
 
 
 def test_no_person_raises_the_mode_above_what_file_and_bundle_allow(make: Callable[..., Rig]) -> None:
     rig = make(highest_mode="advisory")
-    refusal = refused(rig.advisor.set_mode, "autonomous", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomous", person="planner")
     assert (refusal.code, refusal.status) == ("GATE", 409)
     assert "up to 'advisory'" in refusal.detail
     number, active = rig.advisor.load_current()
@@ -203,7 +203,7 @@ def test_no_person_raises_the_mode_above_what_file_and_bundle_allow(make: Callab
 
 
 def test_a_word_that_is_no_mode_is_refused(rig: Rig) -> None:
-    refusal = refused(rig.advisor.set_mode, "autonomus", person="ann")
+    refusal = refused(rig.advisor.set_mode, "autonomus", person="planner")
     assert (refusal.code, refusal.status) == ("REQUEST", 400)
     assert "did you mean 'autonomous'" in refusal.detail
     assert refused(rig.advisor.set_mode, "shadow", person="").code == "PERSON"
@@ -222,7 +222,7 @@ def test_a_halt_in_the_middle_of_a_decision_wins(rig: Rig, monkeypatch: pytest.M
 
     def halting(self: Any, values: Any) -> Any:
         other = Advisor(None, open_store(rig.folder / "store.db", clock=rig.clock), sender=sender)
-        other.halt(person="bob")
+        other.halt(person="approver")
         other.close()
         return honest(self, values)
 

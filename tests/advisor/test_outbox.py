@@ -27,7 +27,7 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 
 def executed(rig: Rig) -> Any:
     decision = rig.advisor.decide(rig.state())
-    return rig.advisor.approve(decision.id, person="ann", action_hash=str(decision.action_hash), state=rig.state())
+    return rig.advisor.approve(decision.id, person="planner", action_hash=str(decision.action_hash), state=rig.state())
 
 
 def test_what_was_certainly_not_taken_fails_after_three_attempts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,9 +50,9 @@ def test_orders_that_were_not_taken_are_neither_the_last_ones_nor_spent(make: Ca
     decision = rig.advisor.decide(rig.state())
     orders = dict.fromkeys(taken.orders, 1.0)
     changed = rig.advisor.modify(
-        decision.id, orders, person="ann", action_hash=str(decision.action_hash), state=rig.state()
+        decision.id, orders, person="planner", action_hash=str(decision.action_hash), state=rig.state()
     )
-    assert rig.advisor.execute(changed.id, rig.state(), person="ann").state == "failed"
+    assert rig.advisor.execute(changed.id, rig.state(), person="planner").state == "failed"
     facts = rig.advisor.decide(rig.state()).body["facts"]
     assert facts["previous"] == dict(taken.orders)
     assert facts["used"] == {"money": taken.spend}
@@ -64,7 +64,7 @@ def test_what_may_have_been_taken_is_unknown_and_sent_once(rig: Rig, error: Exce
     proposal = executed(rig)
     assert proposal.state == "unknown"
     assert len(rig.sender.sent) == 1
-    refusal = refused(rig.advisor.execute, proposal.id, rig.state(), person="ann")
+    refusal = refused(rig.advisor.execute, proposal.id, rig.state(), person="planner")
     assert (refusal.code, refusal.status) == ("CONFLICT", 409)
     rig.advisor.recover()
     assert len(rig.sender.sent) == 1
@@ -73,9 +73,9 @@ def test_what_may_have_been_taken_is_unknown_and_sent_once(rig: Rig, error: Exce
 def test_an_unknown_outcome_is_resolved_by_a_person_who_looked(rig: Rig) -> None:
     rig.sender.error = UnsureError("no answer")
     proposal = executed(rig)
-    assert refused(rig.advisor.resolve, proposal.id, "unknown", person="ann").code == "REQUEST"
-    assert rig.advisor.resolve(proposal.id, "done", person="ann", detail="it is in the system").state == "done"
-    assert refused(rig.advisor.resolve, proposal.id, "failed", person="ann").code == "CONFLICT"
+    assert refused(rig.advisor.resolve, proposal.id, "unknown", person="planner").code == "REQUEST"
+    assert rig.advisor.resolve(proposal.id, "done", person="planner", detail="it is in the system").state == "done"
+    assert refused(rig.advisor.resolve, proposal.id, "failed", person="planner").code == "CONFLICT"
 
 
 def test_an_outcome_that_comes_too_late_is_kept_and_changes_nothing(rig: Rig) -> None:
@@ -93,7 +93,7 @@ def test_an_execution_without_an_outcome_in_time_is_unknown(rig: Rig, monkeypatc
 
     monkeypatch.setattr(rig.sender, "send", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        rig.advisor.approve(decision.id, person="ann", action_hash=str(decision.action_hash), state=rig.state())
+        rig.advisor.approve(decision.id, person="planner", action_hash=str(decision.action_hash), state=rig.state())
     assert rig.advisor.recover() == []
     assert rig.advisor.proposal(decision.id).state == "executing"
     rig.clock.forward(1000.0)

@@ -159,7 +159,7 @@ def test_a_kind_that_training_never_saw_is_refused(bundle: Any, make: Callable[.
     kinds = {"on_hand[north/item]": (1.0, 2.0)}
     data = {**model.to_dict(), "categories": {name: list(values) for name, values in kinds.items()}}
     rig.advisor.activate(
-        bundle, person="ann", guardrails=rig.rails, outliers=OutlierModel.from_dict(data), reason="kinds"
+        bundle, person="planner", guardrails=rig.rails, outliers=OutlierModel.from_dict(data), reason="kinds"
     )
     refusal = refused(rig.advisor.decide, rig.state())
     assert (refusal.code, refusal.status) == ("UNSEEN_CATEGORY", 422)

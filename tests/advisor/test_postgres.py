@@ -124,9 +124,9 @@ def test_decisions_approvals_and_replay(url: str, bundle: Bundle, example: dict[
     advisor = advisor_of(url, bundle, example, tmp_path / "anchor")
     decision = advisor.decide({**example, "request_id": "one"})
     assert advisor.decide({**example, "request_id": "one"}).id == decision.id
-    proposal = advisor.approve(decision.id, person="ann", action_hash=str(decision.action_hash), state=example)
+    proposal = advisor.approve(decision.id, person="planner", action_hash=str(decision.action_hash), state=example)
     assert proposal.state == "done"
-    advisor.set_mode("autonomous", person="ann")
+    advisor.set_mode("autonomous", person="planner")
     assert advisor.decide(example).state == "done"
     assert verify(advisor.store).ok
     assert replay(advisor.store).ok

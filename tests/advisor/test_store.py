@@ -188,7 +188,7 @@ def test_a_store_whose_anchor_is_gone_opens_only_to_look_or_to_begin_a_new_one(p
     assert refused(open_store, path).code == "CHAIN_BROKEN"
     assert finding(path) == (9, "anchor")
     store = open_store(path, inspect=True)
-    store.make_anchor(f"{path}.anchor", "ann", "the disk failed")
+    store.make_anchor(f"{path}.anchor", "planner", "the disk failed")
     store.close()
     store = open_store(path)
     assert verify(store).ok

@@ -52,7 +52,7 @@ def _events(trace: Trace) -> dict[int, list[str]]:
         name = compiled.resource_names[r]
         for t in range(1, trace.periods):
             before, now = trace.availability[t - 1, r], trace.availability[t, r]
-            if full[t - 1, r] and not full[t, r]:
+            if now < before:  # from full, or again while it recovers
                 note(t, f"{name} falls to {100.0 * now:.0f} %")
             elif full[t, r] and not full[t - 1, r]:
                 note(t, f"{name} is back in full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,21 @@ def test_the_longest_outage_is_found() -> None:
 
     lengths = [longest(k) for k in range(16)]
     assert lengths[path] == max(lengths)
+
+
+def test_an_outage_that_cuts_a_recovery_short_is_told() -> None:
+    policy, task = rule_and_task(12)
+    found = trace(policy, task, seed=3, paths=1, path=0, periods=12)
+    line = [1.0, 1.0, 0.0, 0.25, 0.5, 0.0, 0.0, 0.25, 0.75, 1.0, 1.0, 1.0]
+    lines = describe("rule", replace(found, availability=np.array(line)[:, None])).splitlines()
+    told = [text.strip() for text in lines if "incumbent_line" in text]
+    assert told == [
+        "week 3: incumbent_line falls to 0 %",
+        "week 4: incumbent_line begins to recover",
+        "week 6: incumbent_line falls to 0 %",
+        "week 8: incumbent_line begins to recover",
+        "week 10: incumbent_line is back in full",
+    ]
 
 
 def test_words_follow_the_stages() -> None:

@@ -254,6 +254,7 @@ def _other_than_solvable(compiled: CompiledNetwork, *, failing: bool = False) ->
         (bool((top.arc_lot % 1.0).any()), "a lot size is not a whole number"),
         (bool(np.isfinite(top.arc_capacity).any()), "resources or capacities limit it"),
         (compiled.n_resources > 0 and not failing, "resources limit it"),
+        (bool(top.resource_overhead.any() or top.resource_overhead_down.any()), "a resource has an overhead"),
         (failing and lost, "unmet demand is lost"),
         (failing and bool((np.diff(top.use_ptr) > 1).any()), "an arc uses more than one resource"),
         (failing and len(set(top.use_resource.tolist())) < len(top.use_resource), "two arcs share a resource"),

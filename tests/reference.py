@@ -219,6 +219,7 @@ class ReferenceTwin:
         self.mail = [deque([arc.terms.initial_flow] * arc.terms.order_delay) for arc in self.arcs]
         self.backorders = [0.0] * len(self.arcs)
         self.shipped = [0.0] * len(self.arcs)
+        self.now = 0
         self.disruptions, self.dealings = Disruptions(network, chance), Dealings(network, chance)
         zero = dict.fromkeys(network.demands, 0.0)
         self.demand, self.backlog, self.lost = dict(zero), dict(zero), dict(zero)
@@ -251,6 +252,7 @@ class ReferenceTwin:
             self._demand(demand)
         self.disruptions.move()
         self.dealings.end_of_period()
+        self.now += 1
         return costs
 
     @property
@@ -336,6 +338,9 @@ class ReferenceTwin:
         for name, resource in resources.items():
             share = self.available[name]
             left[name] = 0.0 if share == 0.0 else math.inf if resource.capacity is None else resource.capacity * share
+            days = self.network.resources[name].calendar if name in self.network.resources else ()
+            if days:
+                left[name] *= days[self.now % len(days)]
         still_asked: dict[object, float] = {}
         for name in resources:
             still_asked[name] = sum(arc.uses.get(name, 0.0) * q for arc, q in zip(self.arcs, request, strict=True))
@@ -437,6 +442,9 @@ class ReferenceTwin:
             cost["backlog"] += terms.backorder_cost * self.backorders[a]
             for name, amount in arc.uses.items():
                 cost["resource"] += resources[name].cost_per_unit * amount * shipped
+        for name, resource in self.network.resources.items():
+            down = self.available[name] == 0.0 and resource.overhead_when_down is not None
+            cost["resource"] += resource.overhead_when_down if down else resource.overhead
         for name, stream in self.network.demands.items():
             cost["backlog" if stream.unmet == "backlog" else "lost_sales"] += stream.penalty * (
                 self.backlog[name] if stream.unmet == "backlog" else self.lost[name]

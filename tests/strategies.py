@@ -206,6 +206,12 @@ def resources(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
             capacity = 9.5 if out[name]["cost_per_unit"] == 0.0 else None  # it would be nothing at all
         if capacity is not None:
             out[name]["capacity"] = capacity
+            if rarely(draw, 3):
+                out[name]["calendar"] = draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=4))
+        if rarely(draw, 3):
+            out[name]["overhead"] = draw(st.sampled_from([0.5, 20.0]))
+        if rarely(draw, 3) and goes_down(out[name], causes):
+            out[name]["overhead_when_down"] = draw(COST)
     needed = {cause for entry in out.values() for cause in entry.get("causes", ())}
     return out, {name: entry for name, entry in causes.items() if name in needed}
 

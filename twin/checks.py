@@ -240,8 +240,16 @@ def _limits(network: Network) -> Iterator[str]:
     for name, resource in network.resources.items():
         place = f"resources.{name}"
         fails = resource.availability is not None or resource.causes
-        if resource.capacity is None and not fails and resource.cost_per_unit == 0.0:
+        free = resource.cost_per_unit == 0.0 and resource.overhead == 0.0
+        if resource.capacity is None and not fails and free:
             yield f"{place}: has no capacity, no availability and no cost, so it limits nothing"
+        if resource.calendar and resource.capacity is None:
+            yield f"{place}.calendar: there is no capacity that it could give shares of (allowed: with a capacity)"
+        if resource.overhead_when_down is not None and not goes_down(network, name):
+            yield (
+                f"{place}.overhead_when_down: it is never down, received {resource.overhead_when_down:g} "
+                "(allowed: only with an availability whose share_when_down is 0)"
+            )
     for name, site in network.sites.items():
         if site.working_hours is not None and site.working_hours.open[-1][1] > site.working_hours.cycle:
             last, cycle = site.working_hours.open[-1][1], site.working_hours.cycle

@@ -322,6 +322,12 @@ def compile_network(network: Network) -> CompiledNetwork:
         resource_capacity=_floats(_or_infinite(r.capacity) for r in limits),
         resource_by_priority=_flags(r.rationing == "priority" for r in limits),
         resource_cost=_floats(r.cost_per_unit for r in limits),
+        resource_overhead=_floats(r.overhead for r in limits),
+        resource_overhead_down=_floats(
+            r.overhead if r.overhead_when_down is None else r.overhead_when_down for r in limits
+        ),
+        calendar_ptr=_ptr(len(r.calendar) for r in limits),
+        calendar_share=_floats(share for r in limits for share in r.calendar),
         demand_stock=demand_stock,
         demand_backlogs=_flags(d.unmet == "backlog" for d in demands),
         demand_integer=_flags(network.products[d.product].integer for d in demands),

@@ -43,7 +43,11 @@ COST_TERMS: tuple[CostTerm, ...] = (
     ),
     CostTerm("freight", "freight_cost x units shipped, over arcs"),
     CostTerm("fixed_order", "fixed_cost x 1[units shipped > 0], over arcs"),
-    CostTerm("resource", "resource cost_per_unit x amount used"),
+    CostTerm(
+        "resource",
+        "resource cost_per_unit x amount used, + overhead (overhead_when_down where its availability is 0), over "
+        "resources",
+    ),
     CostTerm("emissions", "emission_price_per_kg x emissions_kg_per_unit x units shipped, over arcs"),
     CostTerm("revenue", "- price x units delivered, over demand streams"),
     CostTerm("waste", "waste_cost x units that perished, over perishable stock points"),

@@ -180,6 +180,7 @@ class Twin:
             draws.availability[0],
             self._costs,
             state.head,
+            state.period,
         )
         if chosen is not None:
             rules, prices = self.compiled.relations.rules, self.compiled.prices.rules
@@ -334,6 +335,7 @@ class Twin:
                     draws.lead_time,
                     draws.availability,
                     self.state.head,
+                    self.state.period,
                     max(0, warm_up - done),
                     costs,
                     service,

@@ -144,6 +144,10 @@ def _topology(packed):  # type: ignore[no-untyped-def]
         _row(ints, m[59]),  # layer_ageing
         _row(ints, m[60]),  # entry_ptr
         _row(ints, m[61]),  # entry_layer
+        _row(floats, m[62]),  # resource_overhead
+        _row(floats, m[63]),  # resource_overhead_down
+        _row(ints, m[64]),  # calendar_ptr
+        _row(floats, m[65]),  # calendar_share
     )
 
 
@@ -354,7 +358,7 @@ def _request(top, st, orders, head, b0, b1):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
-def _order(top, st, orders, lead, head, b0, b1):  # type: ignore[no-untyped-def]
+def _order(top, st, orders, lead, head, period, b0, b1):  # type: ignore[no-untyped-def]
     """Requests arrive at the sources; each ships what its stock and its resources allow.
 
     Proportional rationing gives every request on a short source the same share: what is left over what is still asked
@@ -388,6 +392,11 @@ def _order(top, st, orders, lead, head, b0, b1):  # type: ignore[no-untyped-def]
         for b in range(b0, b1):
             if st.availability[r, b] > zero:  # an unlimited resource that is down gives nothing
                 resource_left[r, b - b0] = top.resource_capacity[r] * st.availability[r, b]
+        first = top.calendar_ptr[r]
+        cycle = top.calendar_ptr[r + 1] - first
+        if cycle > 0:
+            for b in range(b0, b1):
+                resource_left[r, b - b0] *= top.calendar_share[first + period[b] % cycle]
     _ship(top, st, lead, head, stock_asked, resource_asked, resource_left, b0, b1)
 
 
@@ -584,6 +593,11 @@ def _charge(top, st, costs, b0, b1):  # type: ignore[no-untyped-def]
             rate = top.resource_cost[top.use_resource[j]] * top.use_coefficient[j]
             if rate != zero:
                 _add(costs, 7, rate, st.shipped, a, b0, b1)
+    for r in range(len(top.resource_overhead)):
+        usual, down = top.resource_overhead[r], top.resource_overhead_down[r]
+        if usual != zero or down != zero:
+            for b in range(b0, b1):
+                costs[7, b] += down if st.availability[r, b] == zero else usual
     for d in range(len(top.demand_stock)):
         if top.demand_penalty[d] != zero:
             if top.demand_backlogs[d]:
@@ -595,9 +609,9 @@ def _charge(top, st, costs, b0, b1):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _period(top, st, orders, demand, lead, availability, costs, head, b0, b1):  # type: ignore[no-untyped-def]
-    """One period of one tile."""
-    _order(top, st, orders, lead, head, b0, b1)
+def _period(top, st, orders, demand, lead, availability, costs, head, period, b0, b1):  # type: ignore[no-untyped-def]
+    """One period of one tile; ``period`` says which it is, by replica."""
+    _order(top, st, orders, lead, head, period, b0, b1)
     # The phases after it as numbers, in their order: 0 receive, 1 demand, 2 the end of the period.
     if top.phase_order == _ROD:
         phases = (1, 2, 0)
@@ -619,7 +633,7 @@ def _period(top, st, orders, demand, lead, availability, costs, head, b0, b1):  
 
 
 @njit(cache=True, nogil=True)
-def step(packed, store, orders, demand, lead, availability, costs, head):  # type: ignore[no-untyped-def]
+def step(packed, store, orders, demand, lead, availability, costs, head, period):  # type: ignore[no-untyped-def]
     """Advance all replicas by one period, in place.
 
     Parameters
@@ -634,12 +648,14 @@ def step(packed, store, orders, demand, lead, availability, costs, head):  # typ
         (13, B), filled with the period's cost terms.
     head
         Ring position; the caller adds one afterwards.
+    period
+        (B,) which period it is.
     """
     top, st = _topology(packed), _arrays(store)
     replicas = orders.shape[1]
     for b0 in range(0, replicas, WIDEST):
         b1 = min(replicas, b0 + WIDEST)
-        _period(top, st, orders, demand, lead, availability, costs, head, np.uint64(b0), np.uint64(b1))
+        _period(top, st, orders, demand, lead, availability, costs, head, period, np.uint64(b0), np.uint64(b1))
 
 
 @njit(cache=True, nogil=True)
@@ -870,7 +886,7 @@ def base_stock_orders(packed, position, levels, orders):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def rollout(packed, store, policy, levels, demand, lead, availability, head, warm_up, costs, service):  # type: ignore[no-untyped-def]
+def rollout(packed, store, policy, levels, demand, lead, availability, head, start_period, warm_up, costs, service):  # type: ignore[no-untyped-def]
     """Many periods under a simple policy, draws given, without returning to Python.
 
     Parameters
@@ -881,6 +897,8 @@ def rollout(packed, store, policy, levels, demand, lead, availability, head, war
         (A, B): one column per replica, so that replicas can be candidates of a search.
     demand, lead, availability
         A block of :class:`twin.tape.Draws`.
+    start_period
+        (B,) the period that it begins in.
     warm_up
         Leading periods whose costs are not counted.
     costs
@@ -905,6 +923,7 @@ def rollout(packed, store, policy, levels, demand, lead, availability, head, war
     drawn = np.zeros((len(top.stock_holding) if len(top.in_stock) else 0, width), number)
     asked = np.empty((demand.shape[1], width))
     leads, working = np.empty((arcs, width), np.int32), np.empty((availability.shape[1], width))
+    now = np.empty(width, np.int64)
     none, periods = np.uint64(0), demand.shape[0]
     for start in range(0, replicas, width):
         end = np.uint64(min(replicas - start, width))
@@ -915,6 +934,8 @@ def rollout(packed, store, policy, levels, demand, lead, availability, head, war
         for t in range(periods):
             _copy(asked, demand[t], none, first, end)
             _copy(working, availability[t], none, first, end)
+            for b in range(end):
+                now[b] = start_period[first + b] + t
             for a in range(arcs):
                 if top.arc_fixed_lead[a] < 0:
                     for b in range(end):
@@ -922,7 +943,7 @@ def rollout(packed, store, policy, levels, demand, lead, availability, head, war
             if policy == BASE_STOCK:
                 _positions(top, st, head + t, position, none, end)
                 _base_stock_orders(top, position, level, orders, drawn, none, end)
-            _period(top, st, orders, asked, leads, working, period, head + t, none, end)
+            _period(top, st, orders, asked, leads, working, period, head + t, now, none, end)
             if t >= warm_up:
                 for c in range(costs.shape[0]):
                     for b in range(end):

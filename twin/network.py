@@ -228,7 +228,14 @@ class Resource(StrictModel):
     )
     unit: str = "unit"
     cost_per_unit: NonNegative = 0.0
+    overhead: NonNegative = Field(default=0.0, description="money per period, used or not")
+    overhead_when_down: NonNegative | None = Field(
+        default=None, description="the same in a period in which its availability is 0; as overhead when absent"
+    )
     rationing: Literal["proportional", "priority"] = "proportional"
+    calendar: tuple[Share, ...] = Field(
+        default=(), description="share of the capacity that there is in period 0, 1, ..., repeating; all when absent"
+    )
     availability: Availability | None = None
     causes: tuple[Name, ...] = Field(
         default=(), description="what it depends on besides: its share is multiplied by those of its causes"

@@ -96,6 +96,11 @@ class Topology(NamedTuple):
     layer_ageing: IntArray
     entry_ptr: IntArray
     entry_layer: IntArray
+    # resources (R,) that cost something used or not, and that give a share of their capacity by the calendar
+    resource_overhead: FloatArray
+    resource_overhead_down: FloatArray
+    calendar_ptr: IntArray
+    calendar_share: FloatArray
 
     def pack(self, dtype: DTypeLike = np.float64) -> Packed:
         """The same arrays end to end, floating-point numbers in the given precision."""

@@ -177,6 +177,11 @@ class _Builder:
         available = np.concatenate([self.start["availability"][None], draws.availability[:-1, :, path]])
         available[:, rules.resource] = 1.0  # what a contract gives depends on its stage
         self.left = np.multiply(top.resource_capacity, available, out=np.zeros(available.shape), where=available > 0.0)
+        for r, (first, last) in enumerate(pairwise(top.calendar_ptr.tolist())):
+            if last > first:
+                period = state.period[replica] + self.step[:, 0]
+                self.left[:, r] *= top.calendar_share[first + period % (last - first)]
+        self.standing = float(np.where(available == 0.0, top.resource_overhead_down, top.resource_overhead).sum())
         self.left[:, rules.resource] = np.inf
         self.user = np.repeat(np.arange(arcs), np.diff(top.use_ptr))
         down = np.zeros((self.horizon, arcs), dtype=np.bool_)
@@ -332,6 +337,7 @@ class _Builder:
         terms.add(_TERM["fixed_order"], self.ship, top.arc_fixed / capacity)
         used = top.resource_cost[top.use_resource] * top.use_coefficient
         terms.add(_TERM["resource"], self.ship[:, self.user], used)
+        constant[_TERM["resource"]] += self.standing
         terms.add(_TERM["emissions"], self.ship, top.arc_emission_cost)
 
         charged = self.horizon

@@ -125,6 +125,7 @@ def _other_than_serial(compiled: CompiledNetwork) -> str | None:
             bool((compiled.resource_share_when_down < 1.0).any()) or compiled.disruptions is not None,
             "a resource may fail",
         ),
+        (len(top.calendar_share) > 0 or bool(top.resource_overhead.any()), "a resource has a calendar or an overhead"),
         (len(shared) > 0, f"stages share the resource {', '.join(compiled.resource_names[r] for r in shared)}"),
         (stream.moves, "demand has a trend or shocks (write the mean of every period as a seasonality)"),
         (stream.random_shock is not None, "demand has random shocks"),

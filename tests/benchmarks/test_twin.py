@@ -46,7 +46,7 @@ def kernel_steps(twin: Twin, periods: int) -> Callable[[], None]:
 
     def run() -> None:
         for t in range(periods):
-            kernel.step(packed, state.store, orders, *ready[t % 16], costs, state.head)
+            kernel.step(packed, state.store, orders, *ready[t % 16], costs, state.head, state.period)
             state.head += 1
 
     return run

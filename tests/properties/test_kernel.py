@@ -40,6 +40,12 @@ def leads(twin: Twin, drawn: np.ndarray) -> np.ndarray:
     return np.where(fixed >= 0, fixed, drawn)
 
 
+def _on_calendar(network: Network, period: int) -> dict[str, float]:
+    """Share of its capacity that every resource of the file has in a period."""
+    days = {name: resource.calendar or (1.0,) for name, resource in network.resources.items()}
+    return {name: shares[period % len(shares)] for name, shares in days.items()}
+
+
 def assert_same(first: TwinState, second: TwinState) -> None:
     """Every number of two states is bitwise the same."""
     assert first.content_hash() == second.content_hash()
@@ -206,7 +212,7 @@ def test_nothing_is_negative_and_no_limit_is_exceeded(network, seed):
     twin = Twin(network, replicas=3, seed=seed)
     top, arrays = twin.compiled.topology, twin.state.arrays
     for orders in random_orders(seed, PERIODS, twin.compiled.n_arcs, 3):
-        available = arrays.availability.copy()
+        available, on_calendar = arrays.availability.copy(), _on_calendar(network, int(twin.state.period[0]))
         twin.step(orders)
         for name, array in zip(StateArrays._fields, arrays, strict=True):
             assert (array >= 0.0).all(), name
@@ -220,6 +226,7 @@ def test_nothing_is_negative_and_no_limit_is_exceeded(network, seed):
                 used[top.use_resource[j]] += top.use_coefficient[j] * arrays.shipped[a]
         capacity = np.broadcast_to(top.resource_capacity[:, None], available.shape)
         limit = np.multiply(capacity, available, out=np.zeros_like(available), where=available > 0.0)
+        limit *= np.array([*on_calendar.values(), *[1.0] * (len(limit) - len(on_calendar))]).reshape(-1, 1)
         assert (used <= limit + 1e-8).all()
         assert not used[limit == 0.0].any()
         whole = arrays.shipped[top.arc_integer]
@@ -289,6 +296,10 @@ def test_costs_recomputed_from_the_states_around_a_step(network, seed):
         for a in range(twin.compiled.n_arcs):
             for j in range(top.use_ptr[a], top.use_ptr[a + 1]):
                 used += top.resource_cost[top.use_resource[j]] * top.use_coefficient[j] * shipped[a]
+        for name, share in zip(twin.compiled.resource_names, before.availability, strict=True):
+            if name in network.resources:
+                usual, down = network.resources[name].overhead, network.resources[name].overhead_when_down
+                used += np.where(share == 0.0, usual if down is None else down, usual)
         backlogs = top.demand_backlogs
         expected = {
             "holding": top.stock_holding @ on_hand,
@@ -376,7 +387,7 @@ def test_tiles_leave_no_trace(network, seed):
         for orders, wanted in zip(steps, expected, strict=True):
             draws = tiled.tape.block(tiled.state, 1)
             drawn = (draws.demand[0], draws.lead_time[0], draws.availability[0])
-            kernel.step.py_func(packed, store, orders, *drawn, costs, tiled.state.head)
+            kernel.step.py_func(packed, store, orders, *drawn, costs, tiled.state.head, tiled.state.period)
             tiled.state.exogenous[:] = draws.processes[0]
             tiled.state.head += 1
             tiled.state.period += 1
@@ -387,7 +398,7 @@ def test_tiles_leave_no_trace(network, seed):
         draws, costs[:], service = tiled.tape.block(tiled.state, 3), 0.0, np.zeros((2, replicas))
         head = tiled.state.head
         tiled.state.head = kernel.rollout.py_func(
-            packed, store, kernel.BASE_STOCK, levels, *draws[:3], head, 1, costs, service
+            packed, store, kernel.BASE_STOCK, levels, *draws[:3], head, tiled.state.period, 1, costs, service
         )
         tiled.state.exogenous[:] = draws.processes[-1]
         tiled.state.period += 3
@@ -767,6 +778,23 @@ def played(network, *orders, watch="shipped"):
         twin.step(np.append(np.zeros(twin.compiled.n_arcs - 1), order)[:, None])
         out.append(float(getattr(twin.state.arrays, watch)[-1, 0]))
     return out
+
+
+def test_a_calendar_by_hand():
+    """Nothing, half and all of a capacity in turn; a closed day is no outage, so that what is owed goes out later."""
+    resources = {"gate": {"capacity": 10, "calendar": [0, 0.5, 1]}}
+    lane = one_lane({"uses": {"gate": 1}, "unfilled": "backordered"}, resources=resources)
+    assert played(lane, 8, 0, 0, 20, 0, 0) == [0, 5, 3, 0, 5, 10]
+    assert played(lane, 8, 0, 0, 20, watch="backorders") == [8, 3, 0, 20]
+
+
+def test_an_overhead_by_hand():
+    """Every period costs it, used or not; while the resource is down, what it costs then."""
+    down = {"windows": [{"start": 2, "duration": 1}]}
+    resources = {"ship": {"capacity": 1, "overhead": 7, "overhead_when_down": 11, "availability": down}}
+    twin = Twin(one_lane({"uses": {"ship": 1}}, resources=resources))
+    row = TERMS.index("resource")
+    assert [float(twin.step([[0.0]])[row, 0]) for _ in range(4)] == [7, 7, 11, 7]
 
 
 @pytest.mark.parametrize(

@@ -548,6 +548,7 @@ def test_other_networks_are_refused(name: str, parameters: dict[str, Any], messa
         ),
         (("lanes", 0, "modes", "truck", "uses"), {"plant": 1.0}, "stages share the resource plant"),
         (("resources", "plant", "availability"), {"failure": 0.1, "recovery": 0.5}, "a resource may fail"),
+        (("resources", "plant", "overhead"), 3.0, "a resource has a calendar or an overhead"),
         (("products", "item", "shelf_life"), 30, "its product perishes"),
         (("suppliers", "raw", "contract"), {}, "contracts"),
     ],

@@ -222,6 +222,14 @@ RULES = [
     ),
     ([(("resources", "quay"), {})], ["resources.quay", "limits nothing"]),
     (
+        [(("resources", "quay"), {"cost_per_unit": 1, "calendar": [1, 0]})],
+        ["resources.quay.calendar", "allowed: with a capacity"],
+    ),
+    (
+        [(("resources", "quay"), {"capacity": 1, "overhead_when_down": 3})],
+        ["resources.quay.overhead_when_down", "received 3", "share_when_down is 0"],
+    ),
+    (
         [(("resources", "line"), {"availability": {"failure": 0.1, "recovery": 0.5, "share_when_down": 0.5}})],
         ["resources.line.availability.share_when_down", "allowed: 0, or a capacity"],
     ),

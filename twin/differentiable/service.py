@@ -140,6 +140,9 @@ class Charges:
             for term in COST_TERMS
         ]
         self._fixed = constants.numbers(top.arc_fixed) if top.arc_fixed.any() else None
+        overhead, down = top.resource_overhead, top.resource_overhead_down
+        costs = bool(overhead.any() or down.any())
+        self._overhead = (constants.numbers(overhead), constants.numbers(down)) if costs else None
 
     def __call__(self, state: TensorState) -> Tensor:
         """Costs (terms, B) of the period that ends in ``state``."""
@@ -152,5 +155,9 @@ class Charges:
                 cost = part if cost is nothing else cost + part
             if name == "fixed_order" and self._fixed is not None:
                 cost = self._fixed @ (state.shipped > 0.0).to(nothing.dtype)
+            if name == "resource" and self._overhead is not None:
+                usual, when_down = self._overhead
+                down = (state.availability == 0.0).to(nothing.dtype)
+                cost = cost + usual @ (1.0 - down) + when_down @ down
             costs.append(cost)
         return torch.stack(costs)

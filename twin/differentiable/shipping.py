@@ -115,6 +115,7 @@ class Shipping:
         self._capacity = constants.column_unless(np.inf, top.arc_capacity)
         self._stocks, self._nothing = len(top.stock_holding), constants.nothing
         self._resource_capacity = constants.column(top.resource_capacity) if len(top.use_resource) else None
+        self._calendar_ptr, self._calendar = top.calendar_ptr, constants.numbers(top.calendar_share)
 
         self._ahead = 0 if top.phase_order == ORDER_RECEIVE_DEMAND else -1
         fixed = top.arc_fixed_lead
@@ -188,6 +189,10 @@ class Shipping:
             return state.on_hand
         # An unlimited resource that is down gives nothing.
         resources = torch.where(state.availability > 0.0, self._resource_capacity * state.availability, 0.0)
+        for r in np.flatnonzero(np.diff(self._calendar_ptr)):
+            first, last = self._calendar_ptr[r], self._calendar_ptr[r + 1]
+            now = torch.as_tensor(first + state.period % (last - first), device=resources.device)
+            resources = torch.cat([resources[:r], (resources[r] * self._calendar[now])[None], resources[r + 1 :]])
         return torch.cat([state.on_hand, resources])
 
     def _landing(self, state: TensorState, lead: Tensor) -> Tensor:

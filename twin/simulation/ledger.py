@@ -152,6 +152,8 @@ class Ledger:
             costs[_EMISSIONS] += top.arc_emission_cost[a] * shipped
             for j in range(top.use_ptr[a], top.use_ptr[a + 1]):
                 costs[_RESOURCE] += top.resource_cost[top.use_resource[j]] * top.use_coefficient[j] * shipped
+        for r, share in enumerate(self.availability):
+            costs[_RESOURCE] += (top.resource_overhead if share > 0.0 else top.resource_overhead_down)[r]
         for d, delivered in enumerate(self.delivered):
             if top.demand_backlogs[d]:
                 costs[_BACKLOG] += top.demand_penalty[d] * self.backlog[d]

@@ -51,8 +51,9 @@ class Ordering:
             for r, coefficient in arc.uses:
                 resource_asked[r] += coefficient * request[-1]
         left = [
-            capacity * share if share > 0.0 else 0.0  # what has no limit gives nothing either while it is down
-            for capacity, share in zip(top.resource_capacity, ledger.availability, strict=True)
+            # What has no limit gives nothing either while it is down.
+            capacity * share * self._on_calendar(r) if share > 0.0 else 0.0
+            for r, (capacity, share) in enumerate(zip(top.resource_capacity, ledger.availability, strict=True))
         ]
         sources = (
             (ledger.on_hand, stock_asked, top.stock_by_priority),
@@ -138,6 +139,12 @@ class Ordering:
         yield Moment(self._world.env, order.due, MAIL)
         arc, journal = self._world.arcs[order.arc], self._world.journal
         journal.order("reached", arc, order.quantity, journal.number(arc, order.placed))
+
+    def _on_calendar(self, r: int) -> float:
+        """Share of a resource's capacity that there is in this period."""
+        top = self._world.top
+        first, last = top.calendar_ptr[r], top.calendar_ptr[r + 1]
+        return 1.0 if first == last else float(top.calendar_share[first + self._world.period % (last - first)])
 
     def _is_down(self, arc: Arc) -> bool:
         return any(self._world.ledger.availability[r] == 0.0 for r, _ in arc.uses)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from twin.errors import NetworkError, did_you_mean
 from twin.liner.network import Distance, LinerNetwork, VesselClass
 
-__all__ = ["Leg", "Voyage", "WeeklyCost", "fixed_cost", "passages", "voyage"]
+__all__ = ["Leg", "Voyage", "WeeklyCost", "bunker_per_sea_day", "fixed_cost", "open_way", "passages", "voyage"]
 
 DAYS_PER_WEEK, HOURS_PER_DAY = 7.0, 24.0
 
@@ -108,18 +108,17 @@ def voyage(network: LinerNetwork, service: str, closed: Collection[str] = ()) ->
     vessel = network.vessel_classes[terms.vessel_class]
     legs = []
     for k, (one, other) in enumerate(pairwise((*terms.calls, terms.calls[0]))):
-        way = _way(network, one, other, vessel, closed)
+        way = open_way(network, one, other, vessel, closed)
         if way is None:
             shut = f" with {', '.join(sorted(closed))} closed" if closed else ""
             raise NetworkError(f"services.{service}.calls[{k}]: no way from {one} to {other} is open{shut}")
         legs.append(Leg(one, other, way.nm, way.nm / (terms.speed_knots * HOURS_PER_DAY), way.through))
     distance, sea_days = math.fsum(leg.nm for leg in legs), math.fsum(leg.days for leg in legs)
     port_days = network.port_days_per_call * len(legs)
-    burn = vessel.bunker_t_per_day * (terms.speed_knots / vessel.design_speed_knots) ** 3
     ports = [network.ports[name] for name in terms.calls]
     cost = WeeklyCost(
         charter=DAYS_PER_WEEK * terms.vessels * vessel.charter_per_day,
-        bunker=network.bunker_price_per_t * sea_days * burn,
+        bunker=sea_days * bunker_per_sea_day(network, service),
         idle_bunker=network.bunker_price_per_t * port_days * vessel.idle_bunker_t_per_day,
         canals=math.fsum(fee for leg in legs for name, fee in vessel.canal_fees.items() if name in leg.through),
         port_calls=math.fsum(port.call_cost + port.call_cost_per_ffe * vessel.capacity_ffe for port in ports),
@@ -161,8 +160,20 @@ def _check(network: LinerNetwork, closed: Collection[str]) -> None:
             )
 
 
-def _way(network: LinerNetwork, one: str, other: str, vessel: VesselClass, closed: Collection[str]) -> Distance | None:
-    """The shortest way that a vessel of this class may take; None where there is none."""
+def bunker_per_sea_day(network: LinerNetwork, service: str) -> float:
+    """Money that a vessel of a service burns in a day at sea, by the cubic law."""
+    terms = network.services[service]
+    vessel = network.vessel_classes[terms.vessel_class]
+    return network.bunker_price_per_t * vessel.bunker_t_per_day * (terms.speed_knots / vessel.design_speed_knots) ** 3
+
+
+def open_way(
+    network: LinerNetwork, one: str, other: str, vessel: VesselClass, closed: Collection[str] = ()
+) -> Distance | None:
+    """The shortest way between two ports that a vessel of this class may take; None where there is none.
+
+    A class takes a canal for which it has a fee, and no other.
+    """
     for way in network.ways.get(frozenset((one, other)), ()):
         canals = [name for name in way.through if name in ("suez", "panama")]
         deep = way.draft_m is not None and vessel.draft_m is not None and vessel.draft_m > way.draft_m

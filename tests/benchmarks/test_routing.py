@@ -1,0 +1,49 @@
+"""Speed of a liner network on the twin's engine, outside the default run: ``make bench``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from twin.engine import Twin
+from twin.liner import library
+from twin.liner.assignment import Assignment
+from twin.liner.itineraries import shipped_candidates
+from twin.liner.routing import routing_network
+from twin.liner.terms import RoutingTerms
+
+pytestmark = pytest.mark.benchmark
+
+REPLICAS, DAYS = 256, 70
+
+
+def test_days_of_baltic(benchmark):
+    """At least 5,000 days a second on one core, 256 replicas: cheapest ways under prices, orders, draws and the period.
+
+    A port fails at random for a hidden time, demand varies, and prices differ from replica to replica and day to day.
+    """
+    terms = RoutingTerms.model_validate(
+        {
+            "booking": "daily",
+            "weekly_demand_cv": 0.3,
+            "value_of_time": 20.0,
+            "ports": {"DEBRV": {"failure": 0.01, "duration": {"distribution": "poisson", "mean": 20}}},
+        }
+    )
+    network = library.load("baltic")
+    assignment = Assignment(routing_network(network, shipped_candidates(network), terms))
+    twin = Twin(assignment.routing.compiled, replicas=REPLICAS, seed=1)
+    prices = np.random.default_rng(1).uniform(0.0, 300.0, size=(7, assignment.routing.compiled.n_arcs, REPLICAS))
+    lateness = terms.value_of_time * assignment.way_days
+
+    def run() -> None:
+        for day in range(DAYS):
+            weekday = int(twin.state.period[0]) % 7
+            cost = assignment.along(prices[day % 7]) + (assignment.way_cost + lateness[:, weekday])[:, None]
+            share = assignment.shares(assignment.cheapest(cost))
+            twin.step(assignment.orders(twin.state, share))
+
+    benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+    rate = REPLICAS * DAYS / benchmark.stats["median"]
+    benchmark.extra_info["days_per_second"] = round(rate)
+    assert rate >= 5_000.0

@@ -1,0 +1,282 @@
+"""The arithmetic of a day's orders on a liner network, replicas last, for :class:`twin.liner.assignment.Assignment`.
+
+What is booked is refused, sent by air or loaded; what is at calls changes vessels, is discharged or sails. Functions
+without an underscore are called from Python.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from twin.liner.routing import LEG, LOAD, REFUSE
+from twin.liner.schedule import WEEK
+
+__all__ = ["Tables", "cheapest", "day_orders", "permit", "waiting"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: FFE that are rounding, and no cargo; the engine's own rule.
+_DUST = 1e-9
+
+
+class Tables(NamedTuple):
+    """What the functions below look at; ``*_ptr`` arrays delimit ragged lists."""
+
+    stock_demand: IntArray  # (I,)
+    arc_kind: IntArray  # (A,)
+    arc_demand: IntArray  # (A,)
+    arc_tail: IntArray  # (A,) call, -1 from outside
+    arc_stock: IntArray  # (A,) stock point that it draws on, -1 from outside
+    arc_head_stock: IntArray  # (A,)
+    arc_around: IntArray  # (A,)
+    into_ptr: IntArray  # (I + 1,) arcs into a stock point
+    into_arc: IntArray
+    out_ptr: IntArray  # (I + 1,) arcs that draw on a stock point, usual ways of legs only
+    out_arc: IntArray
+    bought_ptr: IntArray  # (D + 1,) purchases of a demand
+    bought_arc: IntArray
+    weekday: IntArray  # (N,)
+    slots: FloatArray  # (N,)
+    pipe_ptr: IntArray  # (A + 1,)
+    use_ptr: IntArray  # (A + 1,)
+    use_resource: IntArray
+    arc_move: IntArray  # (A,) resource of the port's moves, -1 where it takes none or they have no limit
+    arc_slot: IntArray  # (A,) resource of the departure's slots, -1 where it is no leg
+    arc_use: FloatArray  # (A,) moves, or slots, per FFE
+    capacity: FloatArray  # (R,)
+
+
+@njit(cache=True, nogil=True)
+def cheapest(first_way, cost, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (F, B) with the way of every flow that costs least, -1 where it has none."""
+    for f in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            out[f, b] = -1
+        for w in range(first_way[f], first_way[f + 1]):
+            for b in range(out.shape[1]):
+                if out[f, b] < 0 or cost[w, b] < cost[first_way[f] + out[f, b], b]:
+                    out[f, b] = w - first_way[f]
+
+
+@njit(cache=True, nogil=True)
+def waiting(tables, on_hand, in_transit, backlog, out):  # type: ignore[no-untyped-def]
+    """Backlog less what is at calls, delivered and not yet handed over, or between them."""
+    replicas = np.uint64(out.shape[1])
+    for d in range(out.shape[0]):
+        for b in range(replicas):
+            out[d, b] = backlog[d, b]
+    for i in range(len(tables.stock_demand)):
+        d = tables.stock_demand[i]
+        for b in range(replicas):
+            out[d, b] -= on_hand[i, b]
+    for a in range(len(tables.arc_demand)):
+        d = tables.arc_demand[a]
+        for b in range(replicas):
+            out[d, b] -= in_transit[a, b]
+    for d in range(out.shape[0]):
+        for b in range(replicas):
+            amount = out[d, b]
+            out[d, b] = amount if amount >= _DUST else 0.0
+
+
+@njit(cache=True, nogil=True)
+def permit(tables, booked, orders):  # type: ignore[no-untyped-def]
+    """Cut purchases (of ``orders`` (A, B), in place) in proportion to what is booked and not under way, (D, B)."""
+    for d in range(booked.shape[0]):
+        first, last = tables.bought_ptr[d], tables.bought_ptr[d + 1]
+        for b in range(booked.shape[1]):
+            asked = 0.0
+            for n in range(first, last):
+                a = tables.bought_arc[n]
+                orders[a, b] = max(orders[a, b], 0.0)
+                asked += orders[a, b]
+            if asked > booked[d, b]:
+                for n in range(first, last):
+                    orders[tables.bought_arc[n], b] *= booked[d, b] / asked
+
+
+@njit(cache=True, nogil=True)
+def _ready(tables, on_hand, pipeline, head, period, share, ready):  # type: ignore[no-untyped-def]
+    """Per call (N, B), what is there or comes in time for the next departure, and sails with it."""
+    replicas = np.uint64(ready.shape[1])
+    for i in range(len(tables.out_ptr) - 1):
+        for n in range(tables.out_ptr[i], tables.out_ptr[i + 1]):
+            a = tables.out_arc[n]
+            if tables.arc_kind[a] != LEG:
+                continue
+            node = tables.arc_tail[a]
+            leaves = tables.weekday[node]
+            for b in range(replicas):
+                ready[node, b] += share[a, b] * on_hand[i, b]
+            for g in range(tables.into_ptr[i], tables.into_ptr[i + 1]):
+                into = tables.into_arc[g]
+                first = tables.pipe_ptr[into]
+                slots = tables.pipe_ptr[into + 1] - first
+                for k in range(min(slots, WEEK - 1)):  # slot k is there k + 1 days from now
+                    row = first + (head + k) % slots
+                    for b in range(replicas):
+                        if k < (leaves - period[b]) % WEEK:
+                            ready[node, b] += share[a, b] * pipeline[row, b]
+
+
+@njit(cache=True, nogil=True)
+def _load(tables, unloaded, booked, share, by_booking, room, orders):  # type: ignore[no-untyped-def]
+    """Purchases: refusal, then air and loading, the latter as far as there is room."""
+    demands, replicas = unloaded.shape
+    wanted = np.zeros(room.shape)
+    for d in range(demands):
+        for b in range(replicas):
+            left = unloaded[d, b]
+            for n in range(tables.bought_ptr[d], tables.bought_ptr[d + 1]):
+                a = tables.bought_arc[n]
+                if tables.arc_kind[a] == REFUSE and share[a, b] > 0.0:
+                    part = min(left, share[a, b] * (booked[d, b] if by_booking else left))
+                    orders[a, b] = part
+                    left -= part
+            for n in range(tables.bought_ptr[d], tables.bought_ptr[d + 1]):
+                a = tables.bought_arc[n]
+                if tables.arc_kind[a] != REFUSE:
+                    orders[a, b] = min(share[a, b], 1.0) * left
+    for a in range(len(tables.arc_kind)):
+        if tables.arc_kind[a] == LOAD:
+            node = _first_call(tables, a)
+            for b in range(replicas):
+                wanted[node, b] += orders[a, b]
+    for a in range(len(tables.arc_kind)):
+        if tables.arc_kind[a] == LOAD:
+            node = _first_call(tables, a)
+            for b in range(replicas):
+                if wanted[node, b] > room[node, b]:
+                    orders[a, b] *= room[node, b] / wanted[node, b]
+
+
+@njit(cache=True, inline="always")
+def _first_call(tables, a):  # type: ignore[no-untyped-def]
+    """The call at which a loading arc ends: where what draws on its stock point begins."""
+    return tables.arc_tail[tables.out_arc[tables.out_ptr[tables.arc_head_stock[a]]]]
+
+
+@njit(cache=True, inline="always")
+def _open(tables, availability, a, b):  # type: ignore[no-untyped-def]
+    """The arc itself, or the next longer way of the leg none of whose resources is down; itself where all are."""
+    way = a
+    while way >= 0:
+        down = False
+        for j in range(tables.use_ptr[way], tables.use_ptr[way + 1]):
+            down |= availability[tables.use_resource[j], b] == 0.0
+        if not down:
+            return way
+        way = tables.arc_around[way]
+    return a
+
+
+@njit(cache=True, nogil=True)
+def _handle(tables, on_hand, period, share, orders):  # type: ignore[no-untyped-def]
+    """Transshipments and discharging: the parts of flows at calls that do not sail."""
+    replicas = orders.shape[1]
+    mixes = np.empty(replicas, np.bool_)
+    for i in range(len(tables.out_ptr) - 1):
+        leg = _leg(tables, i)
+        mixes[:] = False
+        for g in range(tables.into_ptr[i], tables.into_ptr[i + 1]):
+            if tables.arc_kind[tables.into_arc[g]] != LEG:
+                for b in range(replicas):
+                    mixes[b] |= share[tables.into_arc[g], b] > 0.0
+        for n in range(tables.out_ptr[i], tables.out_ptr[i + 1]):
+            a = tables.out_arc[n]
+            if a == leg:
+                continue
+            leaves = tables.weekday[tables.arc_tail[a]]
+            for b in range(replicas):
+                part = min(share[a, b], 1.0)
+                rest = 1.0 - (share[leg, b] if leg >= 0 else 0.0)
+                if 0.0 < rest < 1.0 and (period[b] - leaves) % WEEK != 0:
+                    # The flow has parted. What is left of it lacked moves, unless some of it has come since.
+                    part = 0.0 if mixes[b] else min(part / rest, 1.0)
+                orders[a, b] = part * on_hand[i, b]
+
+
+@njit(cache=True, nogil=True)
+def _sail(tables, on_hand, availability, period, share, orders):  # type: ignore[no-untyped-def]
+    """Legs from which a vessel leaves today, with what is there and what is loaded today."""
+    for i in range(len(tables.out_ptr) - 1):
+        leg = _leg(tables, i)
+        if leg < 0:
+            continue
+        leaves = tables.weekday[tables.arc_tail[leg]]
+        for b in range(orders.shape[1]):
+            if share[leg, b] <= 0.0 or (period[b] - leaves) % WEEK != 0:
+                continue
+            there = on_hand[i, b]
+            for g in range(tables.into_ptr[i], tables.into_ptr[i + 1]):
+                if tables.arc_kind[tables.into_arc[g]] == LOAD:
+                    there += orders[tables.into_arc[g], b]
+            if there > 0.0:
+                orders[_open(tables, availability, leg, b), b] = min(share[leg, b], 1.0) * there
+
+
+@njit(cache=True, inline="always")
+def _leg(tables, i):  # type: ignore[no-untyped-def]
+    """The leg that begins at a stock point, by its usual way; -1 without."""
+    for n in range(tables.out_ptr[i], tables.out_ptr[i + 1]):
+        if tables.arc_kind[tables.out_arc[n]] == LEG:
+            return tables.out_arc[n]
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _fit(tables, resource, availability, orders):  # type: ignore[no-untyped-def]
+    """Cut what is asked of a resource in proportion where it is too much for today.
+
+    The engine would do so too, but it counts nobody's request beyond what the resource can give at best, so that a
+    large order would lose part of its share to small ones.
+    """
+    asked = np.zeros(availability.shape)
+    for a in range(len(resource)):
+        if resource[a] >= 0:
+            for b in range(orders.shape[1]):
+                asked[resource[a], b] += tables.arc_use[a] * orders[a, b]
+    for a in range(len(resource)):
+        r = resource[a]
+        if r >= 0:
+            for b in range(orders.shape[1]):
+                left = tables.capacity[r] * availability[r, b] if availability[r, b] > 0.0 else 0.0
+                if asked[r, b] > left:
+                    orders[a, b] *= left / asked[r, b]
+
+
+@njit(cache=True, nogil=True)
+def day_orders(  # type: ignore[no-untyped-def]
+    tables, on_hand, pipeline, booked, availability, unloaded, head, period, share, by_booking, orders
+):
+    """Fill ``orders`` (A, B) of zeros; see :meth:`twin.liner.assignment.Assignment.orders`.
+
+    Parameters
+    ----------
+    tables
+        Of the network.
+    on_hand, pipeline, booked, availability, head, period
+        Of the state; ``booked`` is the demand of its latest demand phase.
+    unloaded
+        (D, B) what is booked and not under way.
+    share, by_booking
+        (A, B) and whether they are of a plan.
+    """
+    room = np.zeros((len(tables.weekday), orders.shape[1]))
+    if by_booking:
+        room[:] = np.inf
+    else:
+        _ready(tables, on_hand, pipeline, head, period, share, room)
+        for n in range(room.shape[0]):
+            for b in range(room.shape[1]):
+                room[n, b] = max(tables.slots[n] - room[n, b], 0.0)
+    _load(tables, unloaded, booked, share, by_booking, room, orders)
+    _handle(tables, on_hand, period, share, orders)
+    _fit(tables, tables.arc_move, availability, orders)
+    _sail(tables, on_hand, availability, period, share, orders)
+    _fit(tables, tables.arc_slot, availability, orders)

@@ -1,0 +1,1 @@
+"""Candidate itineraries of the liner networks that ship, one YAML file each."""

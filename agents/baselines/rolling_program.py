@@ -8,6 +8,7 @@ outages (:mod:`twin.beliefs.posterior`).
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Memory, Needs, OrderingPolicy, ParameterSpace
 from agents.baselines.reading import Reading
+from agents.baselines.spans import outlasting
 from agents.oracles.scenario_program import ScenarioProgram, longest_path
 from envs.sourcing import Sources, Supply
 from envs.switching_rules import StatusRule
@@ -49,7 +51,7 @@ class RollingProgram(OrderingPolicy):
         See :class:`agents.baselines.ordering.OrderingPolicy`; there is nothing to tune.
     horizon
         Periods planned for; by default the longest path from a supplier to a customer and one more, the least with
-        which every order can pay for itself.
+        which every order can pay for itself; and where there is a belief on outages, what outlasts them.
     patience, recovery
         Periods that a main supplier must be out before backups are wanted, and be back before they are not.
 
@@ -79,7 +81,8 @@ class RollingProgram(OrderingPolicy):
                 f"horizon must be at least {least}, one more than the longest path from a supplier to a customer, "
                 f"received {horizon}"
             )
-        self.horizon = least if horizon is None else int(horizon)
+        usual = max(least, math.ceil(outlasting(self.compiled))) if self._believes(self.compiled) else least
+        self.horizon = usual if horizon is None else int(horizon)
         self._told = _periods_told(self, self.horizon)
         self._program = ScenarioProgram(self.compiled, keeps_contracts=True)
         self._posterior = OutagePosterior(self.compiled) if self._believes(self.compiled) else None

@@ -14,7 +14,17 @@ from envs.task import Task
 from twin.beliefs.states import mean_outage, processes
 from twin.compile import CompiledNetwork
 
-__all__ = ["economic_quantity", "joined", "level_space", "moved", "quantity_space", "renamed", "single", "stock_space"]
+__all__ = [
+    "economic_quantity",
+    "joined",
+    "level_space",
+    "moved",
+    "outlasting",
+    "quantity_space",
+    "renamed",
+    "single",
+    "stock_space",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -57,11 +67,15 @@ def stock_space(task: Task) -> ParameterSpace:
     return ParameterSpace(names, _CLOSED * high, np.round(start) if whole.all() else start, high, whole)
 
 
+def outlasting(compiled: CompiledNetwork) -> float:
+    """One and a half times the longest mean outage, periods; 0 where nothing fails."""
+    entries = processes(compiled).values()
+    return _OUTLASTS * max((mean_outage(entry, compiled.network.periods) for entry in entries), default=0.0)
+
+
 def _outlasting(compiled: CompiledNetwork) -> FloatArray:
     """Units of every stock point that are asked for in one and a half times the longest mean outage, shape (I,)."""
-    entries = processes(compiled).values()
-    longest = max((mean_outage(entry, compiled.network.periods) for entry in entries), default=0.0)
-    return np.asarray(_OUTLASTS * longest * compiled.demand_rate)
+    return np.asarray(outlasting(compiled) * compiled.demand_rate)
 
 
 def single(

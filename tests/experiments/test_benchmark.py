@@ -270,7 +270,7 @@ def test_numbers_of_a_table() -> None:
     [
         ("dual_sourcing", 12, True),
         ("one_warehouse", 15, False),
-        ("prolonged_shortage", 12, False),
+        ("prolonged_shortage", 13, False),
         ("serial", 32, True),
         ("shared_subtier", 14, False),
         ("three_stage_serial", 30, False),

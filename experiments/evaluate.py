@@ -5,22 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from agents.baselines.tuning import TunedPolicy
-from agents.evaluation import Measurement, measure
-from agents.policy import Policy
 from agents.registry import BASELINES, baseline
-from envs.task import Task
 from experiments.cli import run_command, say
-from experiments.config import EvaluateConfig, EvaluationConfig
+from experiments.config import EvaluateConfig
+from experiments.contenders import Contender, classical, grouped
 from experiments.loading import load_run
-from experiments.problems import REFERENCES, baseline_problem, compiled_network, save_tuned, tune_all
+from experiments.problems import REFERENCES, compiled_network, save_tuned
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
 from twin.errors import ConfigError
-from twin.seeds import Purpose, world_seed
 
 __all__ = ["evaluate", "main"]
 
@@ -71,37 +66,25 @@ def evaluate(config: EvaluateConfig) -> Comparison:
 def _evaluate(config: EvaluateConfig) -> _Evaluated:
     if (config.run is None) == (config.policy is None):
         raise ConfigError("give either run=<run folder> or policy=<" + "|".join(BASELINES) + ">")
-    problems: dict[str, tuple[Policy, Task]] = {}
+    contenders: list[Contender] = []
     if config.run is not None:
         run = load_run(config.run, model=config.model)
-        compiled, env, tuned = run.compiled, run.config.env, run.tuned
-        problems[run.config.agent.algorithm] = (run.policy, run.task)
+        compiled, env, known = run.compiled, run.config.env, run.tuned
+        names: tuple[str, ...] = tuple(known)
+        contenders += grouped([run])
     else:
         name = baseline(str(config.policy)).name
-        compiled, env = compiled_network(config.network, config.env), config.env
+        compiled, env, known = compiled_network(config.network, config.env), config.env, {}
         # The policy that was asked for comes first; the others are what it is compared with.
         names = (name, *(other for other in REFERENCES if other != name))
-        tuned = tune_all(compiled, config.tuning, names, env=env)
-    for name, entry in tuned.items():
-        problems[name] = baseline_problem(compiled, env, entry)
-    measurements = {name: _measure(name, policy, task, config.evaluation) for name, (policy, task) in problems.items()}
-    compared = tuple(other for other in tuned if config.run is not None or other in REFERENCES)
-    comparison = compare(compiled.network, config.evaluation, measurements, compared)
+    rules = classical(names, compiled, env, config.tuning, known=known)
+    contenders += rules
+    measurements = {one.name: one.measure(config.evaluation) for one in contenders}
+    compared = tuple(other for other in names if config.run is not None or other in REFERENCES)
+    horizon = env.horizon if env.finite else None
+    comparison = compare(compiled.network, config.evaluation, measurements, compared, horizon=horizon)
+    tuned = {one.name: one.tuned for one in rules if one.tuned is not None}
     return _Evaluated(comparison, compiled, tuned if config.run is None else None)
-
-
-def _measure(name: str, policy: Policy, task: Task, config: EvaluationConfig) -> Measurement:
-    total = task.horizon if task.finite else config.warm_up + config.periods
-    with tqdm(total=total, desc=f"evaluating {name}", unit="period", disable=None, leave=False) as bar:
-        return measure(
-            policy,
-            task,
-            seed=world_seed(Purpose.EVALUATION, config.seed),
-            paths=config.paths,
-            periods=config.periods,
-            warm_up=config.warm_up,
-            progress=bar.update,
-        )
 
 
 def _command(config: EvaluateConfig) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "compiled_network",
     "load_tuned",
     "make_task",
+    "parameter_names",
     "references",
     "save_tuned",
     "task_arguments",
@@ -142,7 +143,7 @@ def save_tuned(path: Path, tuned: dict[str, TunedPolicy], compiled: CompiledNetw
     """Store tuned parameters by name."""
     data = {
         name: {
-            "parameters": dict(zip(_parameter_names(compiled, name), entry.parameters.tolist(), strict=True)),
+            "parameters": dict(zip(parameter_names(compiled, name), entry.parameters.tolist(), strict=True)),
             "tuning_cost": entry.cost,
             "tuning_standard_error": entry.standard_error,
             "simulated_periods": entry.simulated_periods,
@@ -165,7 +166,7 @@ def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
     data = json.loads(path.read_text(encoding="utf-8"))
     tuned = {}
     for name, entry in data.items():
-        if tuple(entry["parameters"]) != _parameter_names(compiled, name):
+        if tuple(entry["parameters"]) != parameter_names(compiled, name):
             raise RunError(f"{path}: the policy '{name}' was tuned for other arcs than the network has")
         tuned[name] = TunedPolicy(
             name,
@@ -177,7 +178,8 @@ def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
     return tuned
 
 
-def _parameter_names(compiled: CompiledNetwork, policy: str) -> tuple[str, ...]:
+def parameter_names(compiled: CompiledNetwork, policy: str) -> tuple[str, ...]:
+    """Names of the parameters of a classical policy on a network."""
     names: tuple[str, ...] = load_class(baseline(policy).path).space(acting_task(compiled, policy)).names
     return names
 

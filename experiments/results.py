@@ -1,22 +1,62 @@
-"""The comparison of policies on the same paths: as data, as a table on the screen, as JSON and CSV."""
+"""The comparison of policies on the same paths, as data: what each costs, and every pair of them."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agents.evaluation import Measurement
 from experiments.config import EvaluationConfig
+from experiments.results_files import comparison_csv, comparison_data, save_comparison
+from experiments.results_text import comparison_text
 from experiments.statistics import FEWEST_IN_TAIL, Interval, mean_interval, paired_difference, tail_interval
+from experiments.statistics_crossed import Bootstrap
+from experiments.statistics_pairs import compare_pair, holm
 from twin.economics import COST_TERMS
-from twin.files import write_text
 from twin.network import Network
 
-__all__ = ["Comparison", "Row", "compare"]
+__all__ = ["ALL_PAIRS", "Bound", "Comparison", "Pair", "Row", "Verdict", "compare"]
+
+FloatArray = NDArray[np.float64]
+Verdict = Literal["lower", "higher", "not decided"]
+
+#: Every policy with every other one.
+ALL_PAIRS = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A policy and a reference on the same paths.
+
+    Attributes
+    ----------
+    policy, reference
+        Their names.
+    difference
+        Mean of (policy - reference), money per period.
+    percent
+        The same in per cent of the reference's cost; None where that is 0.
+    improvement
+        Probability that the policy costs less than the reference on a path drawn at random.
+    p, p_holm
+        Of no difference; the second holds for all pairs of the comparison together (Holm 1979).
+    verdict
+        ``lower`` or ``higher`` where ``p_holm`` is below one minus the confidence.
+    """
+
+    policy: str
+    reference: str
+    difference: Interval
+    percent: Interval | None
+    improvement: Interval
+    p: float
+    p_holm: float
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -27,184 +67,235 @@ class Row:
     ----------
     policy
         Its name.
+    seeds
+        Training seeds that stand behind it; 1 for a classical policy.
     cost
         Mean cost per period with its interval, money.
+    middle
+        Mean cost of the middle half of seeds and paths (interquartile mean).
     tail
-        The same over the worst 5 % of paths (CVaR 95 %); None with few paths.
-    fill_rate
-        Share of demand met at once from stock.
-    terms
+        Mean cost over the worst 5 % of paths (CVaR 95 %), on average over the seeds; None with few paths.
+    service
+        Share of demand met at once from stock (fill rate).
+    term_intervals
         Mean of every cost term, money per period.
+    gap
+        Cost over the known optimum, per cent of it; None where no optimum is known.
+    over_bound
+        Cost over the hindsight bound on the paths that it was computed on, per cent of it.
+    exact
+        Exact cost per period, on average over the seeds; None where it was not asked for.
     differences
-        Against each reference policy: mean of (this - reference) over the same paths, with its interval.
+        Against each reference: mean of (this - reference) over the same paths.
     """
 
     policy: str
+    seeds: int
     cost: Interval
+    middle: Interval
     tail: Interval | None
-    fill_rate: float
-    terms: dict[str, float]
+    service: Interval
+    term_intervals: dict[str, Interval]
+    gap: Interval | None
+    over_bound: Interval | None
+    exact: float | None
     differences: dict[str, Interval]
+
+    @property
+    def fill_rate(self) -> float:
+        """Share of demand met at once from stock."""
+        return self.service.mean
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Mean of every cost term, money per period."""
+        return {name: value.mean for name, value in self.term_intervals.items()}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What perfect foresight would pay on the first of the evaluation paths.
+
+    Attributes
+    ----------
+    cost
+        Per period.
+    paths
+        How many it was computed on.
+    """
+
+    cost: Interval
+    paths: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Policies on the same evaluation paths."""
+    """Policies on the same evaluation paths.
+
+    Attributes
+    ----------
+    rows
+        In the order of the table.
+    pairs
+        Every comparison that was made.
+    bound
+        The hindsight bound, where it was asked for.
+    horizon
+        Periods of the problem where it ends; None where it continues.
+    costs
+        Policy -> (S, N) mean cost per period by training seed and path.
+    """
 
     network: Network
     evaluation: EvaluationConfig
     rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    bound: Bound | None = None
+    horizon: int | None = None
+    costs: dict[str, FloatArray] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def unit(self) -> str:
+        """Unit of every cost."""
+        return f"{self.network.currency} per {self.network.period}"
+
+    def row(self, policy: str) -> Row:
+        """The row of a policy."""
+        return next(row for row in self.rows if row.policy == policy)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "network": self.network.name,
-            "currency": self.network.currency,
-            "period": self.network.period,
-            "evaluation": self.evaluation.model_dump(),
-            "known_values": [value.model_dump() for value in self.network.known_values],
-            "policies": [
-                {
-                    "policy": row.policy,
-                    "cost": row.cost.to_dict(),
-                    "cost_cvar95": None if row.tail is None else row.tail.to_dict(),
-                    "fill_rate": row.fill_rate,
-                    "terms": row.terms,
-                    "differences": {name: value.to_dict() for name, value in row.differences.items()},
-                }
-                for row in self.rows
-            ],
-        }
+        return comparison_data(self)
 
     def table(self) -> str:
-        """The table for the screen."""
-        unit = f"{self.network.currency} per {self.network.period}"
-        percent = f"{100 * self.evaluation.confidence:g} %"
-        references = list(dict.fromkeys(name for row in self.rows for name in row.differences))
-        header = [
-            "policy",
-            f"cost, {unit} [{percent}]",
-            "worst 5 % of paths",
-            "fill rate",
-            *(f"difference to {r}" for r in references),
-        ]
-        body = [
-            [
-                row.policy,
-                _interval(row.cost),
-                "-" if row.tail is None else _interval(row.tail),
-                f"{100 * row.fill_rate:.1f} %",
-                *(_difference(row.differences.get(r), self._reference_cost(r)) for r in references),
-            ]
-            for row in self.rows
-        ]
-        lines = [_grid([header, *body])]
-        names = [term.name for term in COST_TERMS if any(row.terms[term.name] for row in self.rows)]
-        lines.append("")
-        lines.append(
-            _grid(
-                [["cost terms", *names], *([row.policy, *(_number(row.terms[n]) for n in names)] for row in self.rows)]
-            )
-        )
-        for value in self.network.known_values:
-            detail = f" ({value.detail})" if value.detail else ""
-            lines.append(f"known {value.name.replace('_', ' ')}: {value.value:g}{detail}; {value.source}")
-        e = self.evaluation
-        lines.append(
-            f"{e.paths} paths of {e.periods} periods after {e.warm_up} of warm-up, the same for all policies; "
-            f"seeds of their own; bootstrap intervals; differences are paired"
-        )
-        return "\n".join(lines)
-
-    def _reference_cost(self, name: str) -> float:
-        return next(row.cost.mean for row in self.rows if row.policy == name)
+        """The tables for the screen."""
+        return comparison_text(self)
 
     def csv(self) -> str:
         """One row per policy."""
-        buffer = io.StringIO()
-        references = list(dict.fromkeys(name for row in self.rows for name in row.differences))
-        columns = ["policy", "cost", "cost_low", "cost_high", "cvar95", "cvar95_low", "cvar95_high", "fill_rate"]
-        columns += [f"cost_{term.name}" for term in COST_TERMS]
-        for reference in references:
-            columns += [f"difference_{reference}{suffix}" for suffix in ("", "_low", "_high")]
-        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            data: dict[str, Any] = {"policy": row.policy, "fill_rate": row.fill_rate}
-            data |= {} if row.tail is None else _columns("cvar95", row.tail)
-            data |= _columns("cost", row.cost) | {f"cost_{name}": value for name, value in row.terms.items()}
-            for name, value in row.differences.items():
-                data |= _columns(f"difference_{name}", value)
-            writer.writerow(data)
-        return buffer.getvalue()
+        return comparison_csv(self)
 
     def save(self, folder: Path) -> None:
         """Write ``comparison.json``, ``comparison.csv`` and ``comparison.txt``, each whole or not at all."""
-        write_text(folder / "comparison.json", json.dumps(self.to_dict(), indent=2) + "\n")
-        write_text(folder / "comparison.csv", self.csv())
-        write_text(folder / "comparison.txt", self.table() + "\n")
+        save_comparison(self, folder)
 
 
 def compare(
     network: Network,
     evaluation: EvaluationConfig,
-    measurements: dict[str, Measurement],
-    references: tuple[str, ...],
+    measurements: Mapping[str, Measurement | Sequence[Measurement]],
+    references: Sequence[str] | None = ALL_PAIRS,
+    *,
+    bound: FloatArray | None = None,
+    exact: Mapping[str, float] | None = None,
+    horizon: int | None = None,
 ) -> Comparison:
     """Compare measurements that were made on the same paths.
 
     Parameters
     ----------
     measurements
-        Policy name -> measurement, in the order of the table.
+        Policy name -> its measurement, or one for each training seed, in the order of the table.
     references
-        Names among them that every other policy is compared with.
+        Names among them that every other policy is compared with; None for every pair.
+    bound
+        Cost per period that foresight could reach on each of the first paths.
+    exact
+        Policy name -> exact cost per period.
+    horizon
+        Periods of a problem that ends; an optimum that is known of the endless one is not its own.
     """
-    options = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
+    tables = {name: [found] if isinstance(found, Measurement) else list(found) for name, found in measurements.items()}
+    costs = {name: np.stack([one.cost for one in found]) for name, found in tables.items()}
+    paths = next(iter(costs.values())).shape[1]
+    bootstrap = Bootstrap(paths, confidence=evaluation.confidence, resamples=evaluation.resamples)
+    pairs = _pairs(costs, references, bootstrap)
+    optimum = None if horizon is not None else network.known_value("optimal_cost")
     rows = tuple(
-        Row(
+        _row(
             name,
-            mean_interval(measured.cost, **options),  # type: ignore[arg-type]
-            tail_interval(measured.cost, **options) if len(measured.cost) >= FEWEST_IN_TAIL else None,  # type: ignore[arg-type]
-            measured.fill_rate,
-            {term.name: float(measured.terms[c].mean()) for c, term in enumerate(COST_TERMS)},
-            {
-                reference: paired_difference(measured.cost, measurements[reference].cost, **options)  # type: ignore[arg-type]
-                for reference in references
-                if reference != name and reference in measurements
-            },
+            found,
+            bootstrap,
+            optimum=None if optimum is None else optimum.value,
+            bound=bound,
+            exact=(exact or {}).get(name),
+            differences={pair.reference: pair.difference for pair in pairs if pair.policy == name},
         )
-        for name, measured in measurements.items()
+        for name, found in tables.items()
     )
-    return Comparison(network, evaluation, rows)
+    found_bound = None
+    if bound is not None:
+        options = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
+        found_bound = Bound(mean_interval(bound, **options), len(bound))  # type: ignore[arg-type]
+    return Comparison(network, evaluation, rows, pairs, found_bound, horizon, costs)
 
 
-def _columns(name: str, value: Interval) -> dict[str, float]:
-    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+def _pairs(costs: Mapping[str, FloatArray], references: Sequence[str] | None, bootstrap: Bootstrap) -> tuple[Pair, ...]:
+    names = list(costs)
+    if references is None:
+        chosen = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
+    else:
+        chosen = [(name, reference) for name in names for reference in references if reference != name]
+        chosen = [pair for pair in chosen if pair[1] in costs]
+    found = [compare_pair(costs[a], costs[b], bootstrap, names=(a, b)) for a, b in chosen]
+    # The same two policies both ways are one comparison.
+    once: dict[frozenset[str], float] = {frozenset(pair): one.p for pair, one in zip(chosen, found, strict=True)}
+    adjusted = dict(zip(once, holm(list(once.values())), strict=True))
+    level = 1.0 - bootstrap.confidence
+    out = []
+    for (a, b), one in zip(chosen, found, strict=True):
+        p = adjusted[frozenset((a, b))]
+        verdict: Verdict = "not decided" if p >= level else "lower" if one.difference.mean < 0.0 else "higher"
+        percent = _percent(one.difference, 0.0, float(costs[b].mean()))
+        out.append(Pair(a, b, one.difference, percent, one.improvement, one.p, p, verdict))
+    return tuple(out)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.4g}"
+def _row(
+    name: str,
+    measured: Sequence[Measurement],
+    bootstrap: Bootstrap,
+    *,
+    optimum: float | None,
+    bound: FloatArray | None,
+    exact: float | None,
+    differences: dict[str, Interval],
+) -> Row:
+    costs = np.stack([one.cost for one in measured])
+    alone = {"confidence": bootstrap.confidence, "resamples": bootstrap.resamples}
+    once = len(costs) == 1
+    cost = mean_interval(costs[0], **alone) if once else bootstrap.mean(name, costs)  # type: ignore[arg-type]
+    tail = None
+    if costs.shape[1] >= FEWEST_IN_TAIL:
+        tail = tail_interval(costs[0], **alone) if once else bootstrap.tail_mean(name, costs)  # type: ignore[arg-type]
+    over = None
+    if bound is not None:
+        first = costs[:, : len(bound)]
+        # Over few paths, for the mean over the seeds: what the seeds add is in the interval of the cost.
+        over = paired_difference(first.mean(axis=0), bound, **alone)  # type: ignore[arg-type]
+    return Row(
+        policy=name,
+        seeds=len(costs),
+        cost=cost,
+        middle=bootstrap.interquartile_mean(name, costs),
+        tail=tail,
+        service=bootstrap.ratio(
+            name, np.stack([one.served for one in measured]), np.stack([one.asked for one in measured])
+        ),
+        term_intervals={
+            term.name: bootstrap.mean(name, np.stack([one.terms[c] for one in measured]))
+            for c, term in enumerate(COST_TERMS)
+        },
+        gap=None if optimum is None else _percent(cost, optimum, optimum),
+        over_bound=None if over is None or bound is None else _percent(over, 0.0, float(bound.mean())),
+        exact=exact,
+        differences=differences,
+    )
 
 
-def _interval(value: Interval) -> str:
-    return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"
-
-
-def _difference(value: Interval | None, reference: float) -> str:
-    if value is None:
-        return "-"
-    share = 100.0 / abs(reference) if reference else 0.0
-    return f"{share * value.mean:+.2f} % [{share * value.low:+.2f}, {share * value.high:+.2f}]"
-
-
-def _grid(rows: list[list[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(lines)
+def _percent(value: Interval, base: float, unit: float) -> Interval | None:
+    """``value - base`` in per cent of ``unit``; None where that is 0."""
+    if not unit:
+        return None
+    scale = 100.0 / abs(unit)
+    return Interval(scale * (value.mean - base), scale * (value.low - base), scale * (value.high - base))

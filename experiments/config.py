@@ -11,10 +11,11 @@ from envs.actions import ACTION_MODES, ActionMode
 from envs.inventory_features import ArrivalMode, Group
 from envs.switching_actions import SWITCHING_MODES, SwitchingMode
 from twin.errors import CogTwinError, ConfigError
-from twin.schema import StrictModel, explain
+from twin.schema import Flag, StrictModel, explain
 
 __all__ = [
     "AgentConfig",
+    "CompareConfig",
     "EnvConfig",
     "EpisodeConfig",
     "EvaluateConfig",
@@ -160,6 +161,23 @@ class EvaluateConfig(StrictModel):
     run: str | None = None
     policy: str | None = None
     model: Literal["best", "last"] = "best"
+    output: str | None = None
+
+
+class CompareConfig(StrictModel):
+    """Everything ``experiments.compare`` needs; network and environment are those of the runs where there are some."""
+
+    network: NetworkConfig | None = None
+    env: EnvConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
+    runs: list[str] = Field(default_factory=list)
+    policies: list[str] | None = None
+    references: list[str] | None = None
+    model: Literal["best", "last"] = "best"
+    bound: int = Field(default=0, ge=0, strict=True)
+    exact: Flag = False
+    figures: Flag = True
     output: str | None = None
 
 

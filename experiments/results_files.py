@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from twin.files import write_text
 if TYPE_CHECKING:
     from experiments.results import Comparison, Pair, Row
 
-__all__ = ["comparison_csv", "comparison_data", "pairs_csv", "save_comparison"]
+__all__ = ["comparison_csv", "comparison_data", "pairs_csv", "paths_csv", "save_comparison"]
 
 
 def comparison_data(comparison: Comparison) -> dict[str, Any]:
@@ -110,6 +111,23 @@ def pairs_csv(comparison: Comparison) -> str:
         for pair in comparison.pairs
     ]
     return _written(columns, rows)
+
+
+def paths_csv(comparison: Comparison, seeds: Mapping[str, Sequence[int]]) -> str:
+    """One row per policy, training seed and path: the costs that all the rest is made of.
+
+    Parameters
+    ----------
+    seeds
+        Training seeds of each policy.
+    """
+    rows = [
+        {"policy": name, "training_seed": seed, "path": path, "cost": cost}
+        for name, table in comparison.costs.items()
+        for seed, line in zip(seeds[name], table.tolist(), strict=True)
+        for path, cost in enumerate(line)
+    ]
+    return _written(["policy", "training_seed", "path", "cost"], rows)
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> None:

@@ -112,7 +112,9 @@ def _some(cells: list[str | None]) -> list[str]:
 def number_text(value: float, *, signed: bool = False) -> str:
     """Four digits, and thousands apart."""
     sign = "+" if signed else ""
-    return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign},.4g}"
+    if value == 0.0:
+        return "0"
+    return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}#.4g}".rstrip(".")
 
 
 def interval_text(value: Interval, *, signed: bool = False) -> str:

@@ -10,11 +10,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.plots.style import MUTED, label, new_figure, tidy
+from experiments.results_text import interval_text
 from experiments.statistics import Interval
 
 __all__ = ["DrawnPair", "difference_figure"]
 
 _VERDICTS = {"lower": ("#0072b2", "o"), "higher": ("#d55e00", "s"), "not decided": (MUTED, "D")}
+
+_BESIDE: dict[str, Any] = {
+    "textcoords": "offset points",
+    "ha": "left",
+    "va": "center",
+    "fontsize": "small",
+}
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,13 @@ def difference_figure(pairs: Sequence[DrawnPair], *, unit: str) -> Figure:
     unit
         Of the differences.
     """
-    figure = new_figure(11, 1.7 + 0.42 * len(pairs))
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.6, 1.0])
+    figure = new_figure(12, 1.7 + 0.44 * len(pairs))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.5, 1.0])
     for place, pair in enumerate(pairs):
         colour, mark = _VERDICTS[pair.verdict]
         _interval(left, place, pair.difference, colour, mark)
+        text = interval_text(pair.difference, signed=True)
+        left.annotate(text, (1.0, place), (8, 0), xycoords=("axes fraction", "data"), **_BESIDE)
         _interval(right, place, pair.improvement, colour, mark, factor=100.0)
     places = np.arange(len(pairs))
     left.set_yticks(
@@ -50,6 +60,7 @@ def difference_figure(pairs: Sequence[DrawnPair], *, unit: str) -> Figure:
     )
     left.set_ylim(len(pairs) - 0.4, -0.6)
     left.axvline(0.0, color="black", lw=0.8)
+    _widen(left, [pair.difference for pair in pairs])
     left.set_xlabel(f"difference in cost, {unit}\n(left of 0: the first costs less)")
     right.axvline(50.0, color="black", lw=0.8)
     right.set_xlim(-3, 103)
@@ -70,6 +81,17 @@ def difference_figure(pairs: Sequence[DrawnPair], *, unit: str) -> Figure:
         fontsize="small",
     )
     return figure
+
+
+def _widen(axis: Any, values: Sequence[Interval]) -> None:
+    """A logarithmic scale on both sides of 0 where the small differences would not be seen beside the large."""
+    axis.margins(x=0.06)
+    reach = np.array([max(abs(value.low), abs(value.high)) for value in values])
+    reach = reach[reach > 0.0]
+    if len(reach) and reach.max() > 15.0 * reach.min():
+        step = 10.0 ** np.floor(np.log10(reach.min()))
+        axis.set_xscale("symlog", linthresh=step, linscale=0.5)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
 
 
 def _interval(axis: Any, place: int, value: Interval, colour: str, mark: str, factor: float = 1.0) -> None:

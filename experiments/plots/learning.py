@@ -112,7 +112,7 @@ def learning_figure(
     axis.set_ylabel(f"validation cost,\n{size}{unit}")
     axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g} M" if abs(x) >= 1e6 else f"{x / 1e3:g} k" if x else "0")
     tidy(axis)
-    axis.legend(frameon=False, loc="upper right")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize="small")
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -22,7 +23,9 @@ __all__ = ["mean_flows", "network_figure"]
 
 FloatArray = NDArray[np.float64]
 
-_SUPPLIER, _SITE, _MARKET = "#767676", COLOURS[0], COLOURS[1]
+_SUPPLIER, _SITE, _MARKET, _IDLE = "#4d4d4d", "#767676", "#000000", "#9a9a9a"
+#: One a mode of transport, the rest alike.
+_MODES = (*COLOURS[:6], "#5b7fa6")
 
 
 def mean_flows(
@@ -67,17 +70,34 @@ def network_figure(compiled: CompiledNetwork, flows: Mapping[str, float] | Float
     place = _places(graph)
     columns = len({x for x, _ in place.values()})
     rows = max(sum(1 for x, _ in place.values() if x == column) for column in {x for x, _ in place.values()})
-    figure = new_figure(max(7.0, 2.6 * columns), max(3.2, 0.9 * rows + 1.4))
+    # How much longer a step to the right is on the paper than a step up.
+    stretch = 2.8
+    figure = new_figure(max(7.0, 3.2 * columns), max(2.8, 1.0 * rows + 1.2))
     axis = figure.subplots()
     values = _flow_values(compiled, flows)
     most = max(values.values(), default=0.0)
     beside: dict[tuple[str, str], int] = {}
+    leaving: dict[str, int] = {}
+    modes = {name: _mode(name) for name in compiled.arc_names}
+    colour_of = dict(zip(dict.fromkeys(modes.values()), _MODES, strict=False))
     for name, (origin, destination) in zip(compiled.arc_names, compiled.arc_ends, strict=True):
         k = beside[(origin, destination)] = beside.get((origin, destination), -1) + 1
         flow = values.get(name)
-        width = 1.2 if flow is None or most <= 0.0 else 0.6 + 5.4 * flow / most
-        idle = flow is not None and flow <= 1e-9
-        _arrow(axis, place, origin, destination, k, width, idle, None if flow is None else f"{flow:,.3g}")
+        known = flow is not None and most > 0.0
+        share = flow / most if flow is not None and most > 0.0 else 0.0
+        text = _short(flow) if flow is not None and known and share >= 0.01 else ""
+        if text:
+            leaving[origin] = leaving.get(origin, -1) + 1
+        line = _Line(
+            k,
+            width=0.6 + 5.4 * share if known else 1.2,
+            colour=colour_of.get(modes[name], _MODES[-1]),
+            idle=known and share <= 1e-9,
+            text=text,
+            # At different places, so that the numbers of neighbours do not cover each other.
+            where=0.36 + 0.14 * (leaving.get(origin, 0) % 3),
+        )
+        _arrow(axis, place, origin, destination, line, stretch)
     for node, (x, y) in place.items():
         kind = graph.nodes[node]["kind"]
         colour = _SUPPLIER if kind == "supplier" else _MARKET if node in served else _SITE
@@ -89,10 +109,14 @@ def network_figure(compiled: CompiledNetwork, flows: Mapping[str, float] | Float
     kinds = [("supplier", "s", _SUPPLIER), ("site", "h", _SITE), ("site with customers", "o", _MARKET)]
     used = {"s" if graph.nodes[n]["kind"] == "supplier" else "o" if n in served else "h" for n in place}
     handles = [Line2D([], [], marker=m, color=c, ls="", ms=9, label=name) for name, m, c in kinds if m in used]
+    if len(colour_of) > 1:
+        handles += [Line2D([], [], color=colour, lw=2.5, label=mode) for mode, colour in colour_of.items()]
+    if flows is not None and any(value <= 1e-9 for value in values.values()):
+        handles.append(Line2D([], [], color=_IDLE, lw=1.0, ls=":", label="unused"))
     unit = " + ".join(dict.fromkeys(product.unit for product in network.products.values()))
     title = f"{network.name}" + ("" if flows is None else f": units shipped ({unit}) per {network.period}, on average")
     axis.set_title(title, fontsize="medium")
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize="small")
     axis.set_axis_off()
     axis.margins(x=0.12, y=0.18)
     return figure
@@ -138,41 +162,58 @@ def _places(graph: Any) -> dict[str, tuple[float, float]]:
     return {node: (float(column[node]), height[node]) for node in graph.nodes()}
 
 
+def _mode(arc: str) -> str:
+    """Mode of an arc by its name: ``<from>-><to>:<mode>:<product>``, or a recipe."""
+    parts = arc.split(":")
+    return parts[1] if "->" in arc and len(parts) > 1 else "production"
+
+
+def _short(value: float) -> str:
+    for size, word in ((1e6, " M"), (1e4, " k")):
+        if value >= size:
+            return f"{value / (1e3 if word == ' k' else size):.3g}{word}"
+    return f"{value:,.3g}" if value < 1000.0 else f"{value:,.0f}"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How an arc is drawn: which of those between the same two places, and what is written where on it."""
+
+    number: int
+    width: float
+    colour: str
+    idle: bool
+    text: str
+    where: float
+
+
 def _arrow(
-    axis: Any,
-    place: dict[str, tuple[float, float]],
-    origin: str,
-    destination: str,
-    k: int,
-    width: float,
-    idle: bool,
-    text: str | None,
+    axis: Any, place: dict[str, tuple[float, float]], origin: str, destination: str, line: _Line, stretch: float
 ) -> None:
     start, end = np.array(place[origin]), np.array(place[destination])
-    bend = 0.16 * ((k + 1) // 2) * (1 if k % 2 else -1)
     if origin == destination:
-        axis.annotate("", (start[0] + 0.02, start[1] + 0.12), (start[0] - 0.02, start[1] + 0.12))
-        if text is not None:
+        if line.text:
             axis.annotate(
-                f"makes {text}",
+                f"makes {line.text}",
                 start,
-                (0, 14),
+                (0, 13 + 10 * line.number),
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
                 fontsize="x-small",
             )
         return
+    bend = 0.13 * ((line.number + 1) // 2) * (1 if line.number % 2 else -1)
     axis.annotate(
         "",
         end,
         start,
         arrowprops={
-            "arrowstyle": "-|>,head_width=0.25,head_length=0.5",
-            "lw": width,
-            "ls": ":" if idle else "-",
-            "color": "#9a9a9a" if idle else "#5b7fa6",
-            "alpha": 0.85,
+            "arrowstyle": "-|>,head_width=0.22,head_length=0.45",
+            "lw": line.width,
+            "ls": ":" if line.idle else "-",
+            "color": _IDLE if line.idle else line.colour,
+            "alpha": 0.5 if line.idle else 0.8,
             "shrinkA": 11,
             "shrinkB": 12,
             "connectionstyle": f"arc3,rad={bend}",
@@ -180,11 +221,16 @@ def _arrow(
         },
         zorder=1,
     )
-    if text is not None:
-        # Where the curve is in the middle: half of its bend to the side.
-        across = np.array([end[1] - start[1], start[0] - end[0]])
-        at = start + 0.42 * (end - start) + 0.5 * bend * across
+    if line.text:
+        # On the curve: a quadratic Bezier whose control point lies bend x distance to the side, on the paper.
+        dx, dy = end - start
+        t, across = line.where, np.array([dy / stretch, -dx * stretch])
         axis.annotate(
-            text, at, ha="center", va="center", fontsize="x-small", zorder=2,
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
-        )  # fmt: skip
+            line.text,
+            start + t * (end - start) + 2.0 * t * (1.0 - t) * bend * across,
+            ha="center",
+            va="center",
+            fontsize="x-small",
+            zorder=2,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": line.colour, "lw": 0.5, "alpha": 0.9},
+        )

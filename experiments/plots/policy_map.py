@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import BoundaryNorm
@@ -177,7 +178,7 @@ def policy_map_figure(grid: StateGrid, orders: Mapping[str, FloatArray], *, arc:
     xs, ys = np.asarray(grid.x_values, dtype=np.float64), np.asarray(grid.y_values, dtype=np.float64)
     norm = BoundaryNorm(np.arange(least - 0.5, most + 1.0), 256) if whole and most - least < 24 else None
     extent = _extent(xs, ys)
-    image = None
+    image: Any = None
     for axis, (name, found) in zip(axes, maps.items(), strict=True):
         scale = {"norm": norm} if norm is not None else {"vmin": least, "vmax": most}
         image = axis.imshow(

@@ -87,19 +87,28 @@ def trajectory_figure(
     ]
     # A network loses what another owes: the panel of neither is shown where nothing happens in it.
     panels = [panel for panel in panels if any(record[panel[0]].any() for record in records.values())]
-    figure = new_figure(11, 1.2 + 2.0 * len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (quantity, title, words) in zip(axes, panels, strict=True):
+    # Bands on top of each other are told apart for two policies, not for more.
+    columns = [[name] for name in records] if len(records) > 2 else [list(records)]
+    figure = new_figure(max(11.0, 3.6 * len(columns)), 1.2 + 2.0 * len(panels))
+    grid = figure.subplots(len(panels), len(columns), sharex=True, sharey="row", squeeze=False)
+    colour_of = dict(zip(records, colours(), strict=False))
+    for row, (quantity, title, words) in zip(grid, panels, strict=True):
         factor, size = scaled(max(float(np.quantile(record[quantity], 0.9)) for record in records.values()))
-        for colour, (name, record) in zip(colours(), records.items(), strict=False):
-            _fan(axis, record[quantity] * factor, colour, label(name), first=1)
-        axis.set_ylabel(f"{title},\n{size}{words}")
-        tidy(axis)
+        for axis, names in zip(row, columns, strict=True):
+            for name in names:
+                _fan(axis, records[name][quantity] * factor, colour_of[name], label(name))
+            tidy(axis)
+            axis.margins(x=0)
+        row[0].set_ylabel(f"{title},\n{size}{words}")
         if all((record[quantity] >= 0.0).all() for record in records.values()):
-            axis.set_ylim(bottom=0)
-        axis.margins(x=0)
-    axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(len(policies), 5), frameon=False)
-    axes[-1].set_xlabel(f"{network.period} (after {warm_up} of warm-up)" if warm_up else network.period)
+            row[0].set_ylim(bottom=0)
+    if len(columns) > 1:
+        for axis, (name,) in zip(grid[0], columns, strict=True):
+            axis.set_title(label(name), fontsize="medium", color=colour_of[name])
+    else:
+        grid[0, 0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+    for axis in grid[-1]:
+        axis.set_xlabel(f"{network.period} (after {warm_up} of warm-up)" if warm_up else network.period)
     figure.suptitle(
         f"{network.name}: the same {paths} paths under each policy\n"
         "line: median; band: middle 80 % of paths; thin: one path",
@@ -122,8 +131,8 @@ def plot_trajectories(
     write_bytes(path, figure_png(figure))
 
 
-def _fan(axis: Any, values: FloatArray, colour: str, name: str, first: int) -> None:
-    time = np.arange(first, first + len(values))
+def _fan(axis: Any, values: FloatArray, colour: str, name: str) -> None:
+    time = np.arange(1, len(values) + 1)
     low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=1)
     axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
     axis.plot(time, middle, color=colour, lw=1.8, label=name)

@@ -1,0 +1,41 @@
+"""What perfect foresight would pay on the evaluation paths: a bound that no policy can beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from agents.oracles.hindsight_lp import hindsight_plan
+from experiments.config import EnvConfig, EvaluationConfig
+from twin.compile import CompiledNetwork
+from twin.engine import Twin
+from twin.errors import ConfigError
+from twin.seeds import Purpose, world_seed
+
+__all__ = ["hindsight_costs"]
+
+
+def hindsight_costs(
+    compiled: CompiledNetwork, env: EnvConfig, evaluation: EvaluationConfig, paths: int
+) -> NDArray[np.float64]:
+    """Least cost per period that foresight could reach on each of the first ``paths`` paths.
+
+    Raises
+    ------
+    ConfigError
+        When the paths begin with a warm-up: then every policy begins its counted periods elsewhere.
+    """
+    if not env.finite and evaluation.warm_up > 0:
+        raise ConfigError(
+            f"bound: starts where the network does; received evaluation.warm_up={evaluation.warm_up}, "
+            "use evaluation.warm_up=0 or a finite horizon (env.finite=true)"
+        )
+    if paths > evaluation.paths:
+        raise ConfigError(f"bound: must be at most evaluation.paths={evaluation.paths}, received {paths}")
+    periods = env.horizon if env.finite else evaluation.periods
+    twin = Twin(compiled, replicas=paths, seed=world_seed(Purpose.EVALUATION, evaluation.seed))
+    draws = twin.tape.block(twin.state, periods)
+    chosen = tqdm(range(paths), desc="hindsight bound", unit="path", disable=None, leave=False)
+    totals = [hindsight_plan(twin.state, draws, replica=b, with_terminal_value=env.finite).cost for b in chosen]
+    return np.array(totals) / periods

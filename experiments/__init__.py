@@ -1,1 +1,23 @@
-"""The command line and the studies."""
+"""The command line and the studies; for notebooks :func:`load_run`, :func:`evaluate` and :func:`compare`.
+
+Nothing is imported before it is asked for: ``import experiments`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["compare", "evaluate", "load_run", "plots"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"compare", "evaluate", "plots"}:  # modules; the first two can be called
+        return importlib.import_module(f"experiments.{name}")
+    if name == "load_run":
+        return importlib.import_module("experiments.loading").load_run
+    raise AttributeError(f"module 'experiments' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from agents.exact import exact_cost
 from agents.registry import BASELINES
 from experiments.bounds import hindsight_costs
+from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import CompareConfig, EnvConfig
 from experiments.contenders import Contender, classical, grouped, load_runs
@@ -212,6 +213,9 @@ def _command(config: CompareConfig) -> None:
     say(found.comparison.table())
     say(f"\nwritten to: {target}")
     say(f"report:     {target / 'report.html'}")
+
+
+make_callable(__name__, "experiments.frames:compare")
 
 
 def main() -> None:

@@ -220,7 +220,7 @@ def _costs(rows: Sequence[Mapping[str, Any]], unit: str, level: str) -> str:
         (f"mean cost, {unit} [{level}]", column("cost")),
         ("interquartile mean", column("cost_interquartile_mean")),
         ("worst 5 % of paths (CVaR)", column("cost_cvar95")),
-        ("fill rate", column("fill_rate_interval", share_text)),
+        ("fill rate", column("fill_rate_interval", share_text) or [f"{100 * row['fill_rate']:.1f} %" for row in rows]),
         ("exact cost", ["-" if value is None else f"{value:.4f}" for value in exact] if any(exact) else []),
         ("gap to the optimum", column("gap_to_optimum_percent", percent_text)),
         ("over the hindsight bound", column("over_hindsight_bound_percent", percent_text)),

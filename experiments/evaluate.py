@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.baselines.tuning import TunedPolicy
 from agents.registry import BASELINES, baseline
+from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import EvaluateConfig
 from experiments.contenders import Contender, classical, grouped
@@ -93,6 +94,9 @@ def _command(config: EvaluateConfig) -> None:
     evaluated.save(Path(folder))
     say(evaluated.comparison.table())
     say(f"written to: {folder}")
+
+
+make_callable(__name__, "experiments.frames:evaluate")
 
 
 def main() -> None:

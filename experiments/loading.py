@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -19,6 +21,9 @@ from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork, compile_network
 from twin.errors import RunError
 from twin.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LoadedRun", "load_run"]
 
@@ -43,6 +48,25 @@ class LoadedRun:
     model: BaseAlgorithm
     normalise: VecNormalize
     tuned: dict[str, TunedPolicy]
+
+    @property
+    def progress(self) -> pd.DataFrame:
+        """``progress.csv`` as a frame: a row per log entry, ``steps`` first; needs the extra ``frames``."""
+        from experiments.frames import pandas
+
+        frame = pandas().read_csv(self.folder.path / "progress.csv")
+        return frame.rename(columns={"time/total_timesteps": "steps"}).set_index("steps").reset_index()
+
+    @property
+    def validation(self) -> pd.DataFrame:
+        """Costs on the validation paths: a row per measurement and path; needs the extra ``frames``."""
+        from experiments.frames import pandas
+        from experiments.plots.learning import validation_costs
+
+        steps, costs = validation_costs(self.folder.path)
+        number, paths = costs.shape
+        columns = {"steps": steps.repeat(paths), "path": np.tile(np.arange(paths), number), "cost": costs.ravel()}
+        return pandas().DataFrame({"training_seed": self.config.training.seed, **columns})
 
     @property
     def policy(self) -> NormalisedPolicy:

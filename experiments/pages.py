@@ -30,6 +30,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th, td { padding: .32rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { background: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: inherit; }
+thead th:first-child { background: var(--soft); }
 tbody tr { background: #fff; } tbody tr:hover { background: var(--soft); }
 td.lower { color: #00558a; font-weight: 600; } td.higher { color: #a84500; font-weight: 600; }
 td .range { color: var(--quiet); display: block; font-size: .94em; }

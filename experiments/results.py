@@ -20,7 +20,7 @@ from experiments.statistics_pairs import compare_pair, holm
 from twin.economics import COST_TERMS
 from twin.network import Network
 
-__all__ = ["ALL_PAIRS", "Bound", "Comparison", "Pair", "Row", "Verdict", "compare"]
+__all__ = ["ALL_PAIRS", "Bound", "Comparison", "Pair", "Row", "Verdict", "compare", "rows_and_pairs"]
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["lower", "higher", "not decided"]
@@ -205,29 +205,53 @@ def compare(
     horizon
         Periods of a problem that ends; an optimum that is known of the endless one is not its own.
     """
-    tables = {name: [found] if isinstance(found, Measurement) else list(found) for name, found in measurements.items()}
-    costs = {name: np.stack([one.cost for one in found]) for name, found in tables.items()}
+    optimum = None if horizon is not None else network.known_value("optimal_cost")
+    value = None if optimum is None else optimum.value
+    rows, pairs = rows_and_pairs(measurements, evaluation, references, optimum=value, bound=bound, exact=exact)
+    found = None
+    if bound is not None:
+        options = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
+        found = Bound(mean_interval(bound, **options), len(bound))  # type: ignore[arg-type]
+    costs = {name: _costs(measured) for name, measured in measurements.items()}
+    return Comparison(network, evaluation, rows, pairs, found, horizon, costs)
+
+
+def rows_and_pairs(
+    measurements: Mapping[str, Measurement | Sequence[Measurement]],
+    evaluation: EvaluationConfig,
+    references: Sequence[str] | None = ALL_PAIRS,
+    *,
+    optimum: float | None = None,
+    bound: FloatArray | None = None,
+    exact: Mapping[str, float] | None = None,
+) -> tuple[tuple[Row, ...], tuple[Pair, ...]]:
+    """The rows and pairs of :func:`compare`, of measurements whose network need not be known."""
+    tables = {name: _members(measured) for name, measured in measurements.items()}
+    costs = {name: _costs(measured) for name, measured in measurements.items()}
     paths = next(iter(costs.values())).shape[1]
     bootstrap = Bootstrap(paths, confidence=evaluation.confidence, resamples=evaluation.resamples)
     pairs = _pairs(costs, references, bootstrap)
-    optimum = None if horizon is not None else network.known_value("optimal_cost")
     rows = tuple(
         _row(
             name,
             found,
             bootstrap,
-            optimum=None if optimum is None else optimum.value,
+            optimum=optimum,
             bound=bound,
             exact=(exact or {}).get(name),
             differences={pair.reference: pair.difference for pair in pairs if pair.policy == name},
         )
         for name, found in tables.items()
     )
-    found_bound = None
-    if bound is not None:
-        options = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
-        found_bound = Bound(mean_interval(bound, **options), len(bound))  # type: ignore[arg-type]
-    return Comparison(network, evaluation, rows, pairs, found_bound, horizon, costs)
+    return rows, pairs
+
+
+def _members(measured: Measurement | Sequence[Measurement]) -> list[Measurement]:
+    return [measured] if isinstance(measured, Measurement) else list(measured)
+
+
+def _costs(measured: Measurement | Sequence[Measurement]) -> FloatArray:
+    return np.stack([one.cost for one in _members(measured)])
 
 
 def _pairs(costs: Mapping[str, FloatArray], references: Sequence[str] | None, bootstrap: Bootstrap) -> tuple[Pair, ...]:

@@ -2,6 +2,7 @@
 
 from experiments.plots.costs import cost_figure
 from experiments.plots.differences import DrawnPair, difference_figure
+from experiments.plots.gaps import gap_figure
 from experiments.plots.learning import LearningCurve, learning_curve, learning_figure
 from experiments.plots.network import mean_flows, network_figure
 from experiments.plots.policy_map import StateGrid, policy_map_figure
@@ -18,6 +19,7 @@ __all__ = [
     "difference_figure",
     "figure_png",
     "figure_svg",
+    "gap_figure",
     "learning_curve",
     "learning_figure",
     "mean_flows",

@@ -273,7 +273,7 @@ def _measurements(frame: pd.DataFrame) -> dict[str, list[Measurement]]:
         here = list(zip(ordered["seed"].tolist(), ordered["path"].tolist(), strict=True))
         if first is None:
             first = here
-        if here != first:
+        if here != first or len(set(here)) < len(here):
             twice = len(set(here)) < len(here)
             raise ConfigError(
                 f"'{name}' (training seed {training_seed}) "

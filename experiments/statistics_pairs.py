@@ -58,17 +58,12 @@ def compare_pair(
         difference = paired_difference(
             policy[0], reference[0], confidence=bootstrap.confidence, resamples=bootstrap.resamples
         )
-    elif _constant(policy, reference):
+    elif sum(parts.variances) ** 0.5 <= 1e-12 * scale_of(policy, reference):
         difference = Interval(mean, mean, mean)
     else:
         drawn = bootstrap.means(names[0], policy) - bootstrap.means(names[1], reference)
         difference = bootstrap.interval(mean, drawn, parts)
     return PairStatistics(difference, _improvement(policy, reference, bootstrap, names), p_value(mean, parts))
-
-
-def _constant(policy: FloatArray, reference: FloatArray) -> bool:
-    spread = max(float(np.ptp(row - other)) for row in policy for other in reference)
-    return spread <= 1e-12 * scale_of(policy, reference)
 
 
 def _improvement(policy: FloatArray, reference: FloatArray, bootstrap: Bootstrap, names: tuple[str, str]) -> Interval:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -103,25 +104,23 @@ def learning_figure(
         axis.plot(curve.steps, means, color=colour, lw=1.8, marker="o", ms=3, label=f"{label(name)} ({over})")
     for style, (name, value) in zip(("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))), levels.items(), strict=False):
         axis.axhline(factor * value, color=MUTED, lw=1.2, ls=style, label=label(name))
-    _focus(
-        axis,
-        [(factor * v.low, factor * v.high) for c in curves.values() for v in c.costs],
-        [factor * v for v in levels.values()],
-    )
+    _focus(axis, [curve.costs for curve in curves.values()], list(levels.values()), factor)
     axis.set_xlabel("environment steps")
     axis.set_ylabel(f"validation cost,\n{size}{unit}")
     axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g} M" if abs(x) >= 1e6 else f"{x / 1e3:g} k" if x else "0")
     tidy(axis)
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize="small")
+    if curves or levels:
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize="small")
     return figure
 
 
-def _focus(axis: object, bands: Sequence[tuple[float, float]], levels: Sequence[float]) -> None:
-    """Leave out of sight what an untrained policy costs where that would flatten all the rest."""
-    if not bands:
+def _focus(axis: Any, curves: Sequence[Sequence[Interval]], levels: Sequence[float], factor: float) -> None:
+    """Leave out of sight what policies cost in the first quarter of training where that would flatten all the rest."""
+    late = [value for curve in curves for value in curve[-(-len(curve) // 4) :]]
+    every = [value for curve in curves for value in curve]
+    if not late:
         return
-    highs = np.array([high for _, high in bands])
-    low = min([low for low, _ in bands] + list(levels))
-    top = max([float(np.quantile(highs, 0.9)), *levels])
-    if highs.max() - low > 4.0 * (top - low) > 0.0:
-        axis.set_ylim(low - 0.08 * (top - low), top + 0.35 * (top - low))  # type: ignore[attr-defined]
+    low = factor * min([value.low for value in every] + list(levels))
+    top = factor * max([value.high for value in late] + list(levels))
+    if max(factor * value.high for value in every) - low > 4.0 * (top - low) > 0.0:
+        axis.set_ylim(low - 0.08 * (top - low), top + 0.35 * (top - low))

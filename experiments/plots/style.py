@@ -37,6 +37,7 @@ def new_figure(width: float, height: float) -> Figure:
 def figure_png(figure: Figure) -> bytes:
     """A figure as PNG."""
     buffer = BytesIO()
+    _settle(figure)
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
@@ -44,9 +45,18 @@ def figure_png(figure: Figure) -> bytes:
 def figure_svg(figure: Figure, name: str) -> bytes:
     """A figure as SVG, the same bytes every time; ``name`` keeps the identifiers of two pictures apart."""
     buffer = BytesIO()
+    _settle(figure)
     with rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once and for all: drawing again, for another file, would move things by a hair."""
+    if figure.get_layout_engine() is not None:
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

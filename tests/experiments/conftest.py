@@ -36,3 +36,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 
     output = tmp_path_factory.mktemp("runs")
     return train(fast_config(output, "network=five_site_distribution", "env=inventory_residual", "name=five"))
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two PPO runs on lost sales that differ in the training seed alone; tests must not change it."""
+    from experiments.train import train
+
+    output = tmp_path_factory.mktemp("seeds")
+    for seed in (0, 1):
+        overrides = ["network=lost_sales_zipkin2008", "env=lost_sales", "name=lost", f"training.seed={seed}"]
+        train(fast_config(output, "training.steps=512", "agent.parameters.n_steps=16", *overrides))
+    return output / "lost"

@@ -35,6 +35,7 @@ __all__ = ["comparison_figures", "comparison_page", "comparison_sections", "stor
 
 #: Paths of the pictures that are simulated once more, and policies that stand side by side in them.
 _PATHS, _BESIDE = 128, 5
+_TERMINAL = "terminal value"
 
 
 def comparison_figures(found: Compared) -> list[Drawn]:
@@ -60,7 +61,7 @@ def stored_figures(data: Mapping[str, Any]) -> list[Drawn]:
             "What the cost is made of",
             f"Mean cost terms, {unit}; the mark is the whole cost with its interval. Earnings stand to the left.",
             cost_figure(
-                {row["policy"]: row["terms"] for row in rows},
+                {row["policy"]: {**row["terms"], **_terminal(row)} for row in rows},
                 {row["policy"]: Interval(**row["cost"]) for row in rows},
                 unit=unit,
             ),
@@ -285,7 +286,18 @@ def _terms(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
         (f"policy, {unit}", [row["policy"] for row in rows]),
         *((name.replace("_", " "), [cell(row, name) for row in rows]) for name in names),
     ]
-    return table_html(columns) + definitions({name.replace("_", " "): formulas[name] for name in names})
+    meanings = {name.replace("_", " "): formulas[name] for name in names}
+    if any(_terminal(row) for row in rows):
+        columns.append((_TERMINAL, [number_text(_terminal(row).get(_TERMINAL, 0.0)) for row in rows]))
+        meanings[_TERMINAL] = "- what the stock is worth when the horizon ends, spread over its periods"
+    return table_html(columns) + definitions(meanings)
+
+
+def _terminal(row: Mapping[str, Any]) -> dict[str, float]:
+    """What of the cost is in no term: what the stock at the end of a finite horizon is worth."""
+    rest = row["cost"]["mean"] - sum(row["terms"].values())
+    scale = max(abs(row["cost"]["mean"]), *(abs(value) for value in row["terms"].values()))
+    return {_TERMINAL: rest} if abs(rest) > 1e-9 * scale else {}
 
 
 def _sources(data: Mapping[str, Any]) -> str:

@@ -42,14 +42,12 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.pairs:
         parts.append(_pairs_text(comparison.pairs, percent))
     names = [term.name for term in COST_TERMS if any(row.terms[term.name] for row in rows)]
-    parts.append(
-        grid(
-            [
-                ("cost terms", [row.policy for row in rows]),
-                *((name, [number_text(row.terms[name]) for row in rows]) for name in names),
-            ]
-        )
-    )
+    terms = [(name, [number_text(row.terms[name]) for row in rows]) for name in names]
+    # Where the horizon ends the stock is worth something, which is no cost of any period.
+    rest = [row.cost.mean - sum(row.terms.values()) for row in rows]
+    if comparison.horizon is not None and any(abs(value) > 1e-9 for value in rest):
+        terms.append(("terminal value", [number_text(value) for value in rest]))
+    parts.append(grid([("cost terms", [row.policy for row in rows]), *terms]))
     parts.append("\n".join(footnote(comparison)))
     return "\n\n".join(parts)
 

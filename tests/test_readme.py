@@ -19,6 +19,7 @@ SMALL = {
     "train": ["training=smoke", "training.steps=2048", "tuning=smoke", "evaluation=smoke"],
     "demo": ["training=smoke", "training.steps=2048", "tuning=smoke", "evaluation=smoke"],
     "evaluate": ["tuning=smoke", "evaluation=smoke"],
+    "compare": ["tuning=smoke", "evaluation=smoke"],
     "episode": ["tuning=smoke"],
 }
 RAW = "SCMS_Delivery_History_Dataset.csv"

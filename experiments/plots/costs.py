@@ -27,9 +27,17 @@ _TERMS = {
     "waste": "#7b3294",
     "contract": "#c2a5cf",
     "expediting": "#8c510a",
+    "terminal value": "#c7eae5",
 }
 #: A second sign beside the colour.
-_HATCHES = {"transit_holding": "//", "lost_sales": "..", "fixed_order": "\\\\", "revenue": "xx", "contract": "--"}
+_HATCHES = {
+    "transit_holding": "//",
+    "lost_sales": "..",
+    "fixed_order": "\\\\",
+    "revenue": "xx",
+    "contract": "--",
+    "terminal value": "oo",
+}
 _INTERVAL = ("mean", "low", "high")
 
 

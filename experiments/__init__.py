@@ -6,7 +6,12 @@ Nothing is imported before it is asked for: ``import experiments`` costs nothing
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments import plots
+    from experiments.frames import compare, evaluate
+    from experiments.loading import load_run
 
 __all__ = ["compare", "evaluate", "load_run", "plots"]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from agents.evaluation import Measurement
 from experiments.config import EvaluationConfig
@@ -241,7 +242,7 @@ def rows_and_pairs(
             exact=(exact or {}).get(name),
             differences={pair.reference: pair.difference for pair in pairs if pair.policy == name},
         )
-        for name, found in tables.items()
+        for name, found in tqdm(tables.items(), desc="intervals", unit="policy", disable=None, leave=False)
     )
     return rows, pairs
 

@@ -12,8 +12,6 @@ FloatArray = NDArray[np.float64]
 #: The middle half of the values, and the largest twentieth of them.
 MIDDLE = (0.25, 0.75)
 WORST = (0.95, 1.0)
-#: Resamples that are worked on together: bounds memory.
-_TOGETHER = 256
 
 
 def band_mean(values: FloatArray, low: float, high: float) -> float:
@@ -60,10 +58,7 @@ def band_replicates(values: FloatArray, weights: FloatArray, low: float, high: f
     ordered = np.asarray(values, dtype=np.float64)[order]
     # Relative to the middle: sums of large numbers would lose the digits that tell them apart.
     centre = ordered[len(ordered) // 2]
-    out = np.empty(len(weights))
-    for first in range(0, len(weights), _TOGETHER):
-        reached = np.cumsum(weights[first : first + _TOGETHER][:, order], axis=1)
-        reached[:, -1] = 1.0  # what rounding has left of the whole
-        inside = np.diff(np.clip(reached, low, high), axis=1, prepend=low)
-        out[first : first + _TOGETHER] = centre + inside @ (ordered - centre) / (high - low)
-    return out
+    reached = np.cumsum(weights[:, order], axis=1)
+    reached[:, -1] = 1.0  # what rounding has left of the whole
+    inside = np.diff(np.clip(reached, low, high), axis=1, prepend=low)
+    return np.asarray(centre + inside @ (ordered - centre) / (high - low))

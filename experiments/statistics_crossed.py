@@ -34,6 +34,9 @@ __all__ = ["Bootstrap", "Sources", "sources"]
 
 FloatArray = NDArray[np.float64]
 
+#: Resamples that are worked on together.
+_TOGETHER = 256
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -96,19 +99,31 @@ class Bootstrap:
 
     def __init__(self, paths: int, *, confidence: float = 0.95, resamples: int = 5000, seed: int = 0) -> None:
         self.confidence, self.resamples, self.seed = confidence, resamples, seed
+        self._number = paths
         self._paths = self._drawn("", paths)
 
-    def _drawn(self, stratum: str, number: int) -> FloatArray:
-        """(R, number) shares of each in every resample."""
+    def _drawn(self, stratum: str, number: int) -> NDArray[np.uint16]:
+        """(R, number) how often each is in every resample."""
         rng = np.random.default_rng([self.seed, zlib.crc32(stratum.encode())])
-        chosen = rng.integers(number, size=(self.resamples, number))
-        chosen += number * np.arange(self.resamples)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=self.resamples * number)
-        return counts.reshape(self.resamples, number) / number
+        out = np.empty((self.resamples, number), dtype=np.uint16)
+        for rows in self._parts():
+            chosen = rng.integers(number, size=(rows.stop - rows.start, number))
+            chosen += number * np.arange(len(chosen))[:, None]
+            out[rows] = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
+        return out
+
+    def _parts(self) -> list[slice]:
+        """Resamples that are worked on together: bounds memory."""
+        return [slice(first, min(first + _TOGETHER, self.resamples)) for first in range(0, self.resamples, _TOGETHER)]
+
+    def _path_shares(self, rows: slice) -> FloatArray:
+        return np.asarray(self._paths[rows] / self._number)
 
     def seeds(self, name: str, table: FloatArray) -> FloatArray:
         """(R, S) shares of the training seeds of a configuration; all of the one where there is one."""
-        return np.ones((self.resamples, 1)) if len(table) == 1 else self._drawn(f"seeds of {name}", len(table))
+        if len(table) == 1:
+            return np.ones((self.resamples, 1))
+        return np.asarray(self._drawn(f"seeds of {name}", len(table)) / len(table))
 
     def means(self, name: str, table: FloatArray) -> FloatArray:
         """(R,) means of a table (S, N) in every resample."""
@@ -116,7 +131,8 @@ class Bootstrap:
 
     def weighted(self, seeds: FloatArray, table: FloatArray) -> FloatArray:
         """(R,) means of a table (S, N) with given shares (R, S) of its rows."""
-        return np.asarray(((seeds @ table) * self._paths).sum(axis=1))
+        parts = [((seeds[rows] @ table) * self._path_shares(rows)).sum(axis=1) for rows in self._parts()]
+        return np.concatenate(parts)
 
     def mean(self, name: str, table: FloatArray) -> Interval:
         """Mean of a table (S, N)."""
@@ -125,14 +141,11 @@ class Bootstrap:
     def interquartile_mean(self, name: str, table: FloatArray) -> Interval:
         """Mean of the middle half of all numbers of a table (S, N), seeds and paths together."""
         flat, seeds = table.ravel(), self.seeds(name, table)
-        replicates = np.concatenate(
-            [
-                band_replicates(
-                    flat, (seeds[part][:, :, None] * self._paths[part][:, None, :]).reshape(-1, table.size), *MIDDLE
-                )
-                for part in _parts(self.resamples)
-            ]
-        )
+        parts = []
+        for rows in self._parts():
+            both = seeds[rows][:, :, None] * self._path_shares(rows)[:, None, :]
+            parts.append(band_replicates(flat, both.reshape(-1, table.size), *MIDDLE))
+        replicates = np.concatenate(parts)
         return self.interval(band_mean(flat, *MIDDLE), replicates, _sources(table), self.means(name, table))
 
     def tail_mean(self, name: str, table: FloatArray) -> Interval:
@@ -140,7 +153,12 @@ class Bootstrap:
 
         Of each model apart: what is deployed is one model, and its risk is that of the world.
         """
-        replicates = np.stack([band_replicates(row, self._paths, *WORST) for row in table], axis=1)
+        replicates = np.concatenate(
+            [
+                np.stack([band_replicates(row, self._path_shares(rows), *WORST) for row in table], axis=1)
+                for rows in self._parts()
+            ]
+        )
         estimate = float(np.mean([band_mean(row, *WORST) for row in table]))
         drawn = (self.seeds(name, table) * replicates).sum(axis=1)
         return self.interval(estimate, drawn, _sources(table), self.means(name, table))
@@ -190,7 +208,3 @@ class Bootstrap:
 
 def _sources(table: FloatArray) -> Sources:
     return sources(table.mean(axis=0), [table] if len(table) > 1 else [])
-
-
-def _parts(number: int, together: int = 256) -> list[slice]:
-    return [slice(first, min(first + together, number)) for first in range(0, number, together)]

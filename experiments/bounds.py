@@ -13,13 +13,11 @@ from twin.engine import Twin
 from twin.errors import ConfigError
 from twin.seeds import Purpose, world_seed
 
-__all__ = ["hindsight_costs"]
+__all__ = ["check_bound", "hindsight_costs"]
 
 
-def hindsight_costs(
-    compiled: CompiledNetwork, env: EnvConfig, evaluation: EvaluationConfig, paths: int
-) -> NDArray[np.float64]:
-    """Least cost per period that foresight could reach on each of the first ``paths`` paths.
+def check_bound(env: EnvConfig, evaluation: EvaluationConfig, paths: int) -> None:
+    """Check that a bound can stand beside the costs of an evaluation.
 
     Raises
     ------
@@ -33,6 +31,19 @@ def hindsight_costs(
         )
     if paths > evaluation.paths:
         raise ConfigError(f"bound: must be at most evaluation.paths={evaluation.paths}, received {paths}")
+
+
+def hindsight_costs(
+    compiled: CompiledNetwork, env: EnvConfig, evaluation: EvaluationConfig, paths: int
+) -> NDArray[np.float64]:
+    """Least cost per period that foresight could reach on each of the first ``paths`` paths.
+
+    Raises
+    ------
+    ConfigError
+        See :func:`check_bound`.
+    """
+    check_bound(env, evaluation, paths)
     periods = env.horizon if env.finite else evaluation.periods
     twin = Twin(compiled, replicas=paths, seed=world_seed(Purpose.EVALUATION, evaluation.seed))
     draws = twin.tape.block(twin.state, periods)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from agents.exact import exact_cost
 from agents.registry import BASELINES
-from experiments.bounds import hindsight_costs
+from experiments.bounds import check_bound, hindsight_costs
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import CompareConfig, EnvConfig
@@ -123,13 +123,6 @@ def compare(config: CompareConfig) -> Compared:
         When a run is missing or incomplete, or runs are of different problems.
     """
     contenders, compiled, env = gather(config)
-    names = [one.name for one in contenders]
-    for reference in config.references or []:
-        if reference not in names:
-            raise ConfigError(
-                f"references: no '{reference}' among what is compared (allowed: {', '.join(names)})"
-                f"{did_you_mean(reference, names)}"
-            )
     bound = hindsight_costs(compiled, env, config.evaluation, config.bound) if config.bound else None
     exact = _exact(contenders) if config.exact else None
     comparison = compared(
@@ -177,16 +170,40 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     if policies is None:
         policies = list(runs[0].tuned) if runs else []
     contenders = grouped(runs)
-    number = len(contenders) + len(policies)
-    if number < 2:
-        raise ConfigError(
-            f"a comparison needs two policies, received {number}: give policies=[...] of {', '.join(BASELINES)}"
-            f"{'' if runs else ', or runs=[...]'}"
-        )
-    clash = [one.name for one in contenders if one.name in policies]
-    if clash:
-        raise ConfigError(f"policies: '{clash[0]}' is also the name of a run")
+    if config.bound:
+        check_bound(env, config.evaluation, config.bound)
+    _check_names([one.name for one in contenders], policies, config.references or [])
     return contenders + classical(policies, compiled, env, config.tuning, known=known), compiled, env
+
+
+def _check_names(agents: Sequence[str], policies: Sequence[str], references: Sequence[str]) -> None:
+    """Everything that is wrong with the names, at once and before anything is tuned.
+
+    Raises
+    ------
+    ConfigError
+        With one line per problem.
+    """
+    every = [*agents, *policies]
+    problems = [
+        f"policies: no policy '{name}' (allowed: {', '.join(BASELINES)}){did_you_mean(name, BASELINES)}"
+        for name in policies
+        if name not in BASELINES
+    ]
+    problems += [f"policies: '{name}' is given twice" for name in dict.fromkeys(policies) if policies.count(name) > 1]
+    problems += [f"policies: '{name}' is also the name of a run" for name in policies if name in agents]
+    problems += [
+        f"references: no '{name}' among what is compared (allowed: {', '.join(every)}){did_you_mean(name, every)}"
+        for name in references
+        if name not in every
+    ]
+    if len(every) < 2:
+        problems.append(
+            f"policies: a comparison needs two policies, received {len(every)}; give policies=[...] of "
+            f"{', '.join(BASELINES)}{'' if agents else ', or runs=[...]'}"
+        )
+    if problems:
+        raise ConfigError("the comparison is not valid:\n" + "\n".join(f"  - {line}" for line in problems))
 
 
 def _exact(contenders: Sequence[Contender]) -> dict[str, float]:

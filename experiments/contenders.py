@@ -20,7 +20,7 @@ from experiments.loading import LoadedRun, load_run
 from experiments.problems import baseline_problem, parameter_names, tune_all
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
-from twin.errors import ConfigError, RunError, did_you_mean
+from twin.errors import RunError, did_you_mean
 from twin.seeds import Purpose, world_seed
 
 __all__ = ["Contender", "classical", "grouped", "load_runs", "measure_on", "run_folders"]
@@ -201,12 +201,10 @@ def classical(
     Raises
     ------
     ConfigError
-        When a name is not in the registry, is given twice, or does not fit the network.
+        When a name is not in the registry or does not fit the network.
     """
-    for k, name in enumerate(names):
+    for name in names:
         baseline(name)
-        if name in names[:k]:
-            raise ConfigError(f"policies: '{name}' is given twice")
     known = known or {}
     tuned = dict(known) | tune_all(compiled, tuning, tuple(name for name in names if name not in known), env=env)
     out = []

@@ -269,6 +269,17 @@ def test_what_makes_no_sense_is_refused(words: list[str], part: str) -> None:
         compare(config(*words))
 
 
+def test_all_wrong_names_come_at_once_before_anything_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.contenders.tune_all", lambda *_, **__: pytest.fail("tuned"))
+    with pytest.raises(ConfigError) as caught:
+        compare(config(LOST, "policies=[basestock,constant,constant]", "references=[best]"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert "did you mean 'base_stock'" in lines[1]
+    assert "'constant' is given twice" in lines[2]
+    assert "no 'best' among what is compared" in lines[3]
+
+
 def test_runs_of_different_problems_are_refused(seeds: Path, finished: TrainResult, tmp_path: Path) -> None:
     """Another network, the same run twice, an empty folder, a network= that is not the runs'."""
     with pytest.raises(RunError, match="another network"):

@@ -12,6 +12,7 @@ from envs.inventory_features import GROUPS as FIELD_GROUPS
 from experiments.cli import compose
 from experiments.config import (
     AgentConfig,
+    CompareConfig,
     EnvConfig,
     EvaluateConfig,
     EvaluationConfig,
@@ -25,6 +26,7 @@ from experiments.config import (
     parse,
 )
 from experiments.problems import compiled_network
+from experiments.report import ReportConfig
 from twin.errors import ConfigError
 
 FOLDER = Path(str(configs.__file__)).parent
@@ -274,6 +276,12 @@ def test_the_other_commands_compose() -> None:
     evaluate = parse(EvaluateConfig, compose("evaluate", ["policy=constant"]))
     assert evaluate == EvaluateConfig(network=NetworkConfig(name="essential_medicines"), policy="constant")
     assert parse(ExportConfig, compose("export", ["run=x"])) == ExportConfig(run="x")
+    assert parse(CompareConfig, compose("compare", [])) == CompareConfig()
+    problem = ["network=lost_sales_zipkin2008", "env=lost_sales", "policies=[constant]"]
+    assert parse(CompareConfig, compose("compare", problem)) == CompareConfig(
+        network=OPTIONS["network"]["lost_sales_zipkin2008"], env=OPTIONS["env"]["lost_sales"], policies=["constant"]
+    )
+    assert parse(ReportConfig, compose("report", ["run=x"])) == ReportConfig(run="x")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -29,6 +29,9 @@ _OPTIONAL = {
     "searoute": "routing",
     "highspy": "routing",
     "pandas": "frames",
+    "SQLAlchemy": "advisor",
+    "psycopg": "advisor",
+    "paho-mqtt": "advisor",
     "onnxruntime": "dev",
 }
 

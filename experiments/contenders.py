@@ -142,7 +142,9 @@ def grouped(runs: Sequence[LoadedRun]) -> list[Contender]:
         groups.setdefault(_configuration(run.config), []).append(run)
     names = _names([group[0].config for group in groups.values()])
     out = []
-    for name, group in zip(names, groups.values(), strict=True):
+    for name, found in zip(names, groups.values(), strict=True):
+        # Folders sort by the moment of their start, and runs that start together by chance.
+        group = sorted(found, key=lambda run: run.config.training.seed)
         seeds = [run.config.training.seed for run in group]
         again = next((k for k, seed in enumerate(seeds) if seed in seeds[:k]), None)
         if again is not None:

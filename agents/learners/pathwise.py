@@ -137,6 +137,8 @@ class Pathwise(BaseAlgorithm):
         env = self.env.unwrapped if self.env is not None else None
         if not isinstance(env, TwinVecEnv):
             raise ConfigError("pathwise learns on a TwinVecEnv (envs.sb3), because it differentiates the twin")
+        if env.task.watcher is not None:
+            raise ConfigError("pathwise sees no belief: leave the group 'outlook' out of observe")
         return env
 
     def _excluded_save_params(self) -> list[str]:

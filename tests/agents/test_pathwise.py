@@ -96,8 +96,17 @@ def slopes(model: Pathwise) -> tuple[float, float]:
     return slope, (above - below) / (2 * width)
 
 
+#: A belief is kept from period to period, and has no slope.
+SHOWN = [group for group in GROUPS if group != "outlook"]
+
+
+def test_a_belief_is_refused() -> None:
+    with pytest.raises(ConfigError, match="leave the group 'outlook' out"):
+        model_on(InventoryTask("two_suppliers_markov", observe=["position", "outlook"]), replicas=3).learn(1)
+
+
 @every_network
-@pytest.mark.parametrize("arguments", [{}, {"observe": GROUPS, "arrivals": "slots", "forecast": 3}], ids=["v0", "all"])
+@pytest.mark.parametrize("arguments", [{}, {"observe": SHOWN, "arrivals": "slots", "forecast": 3}], ids=["v0", "all"])
 def test_it_sees_what_the_environment_shows(network: str, arguments: dict[str, Any]) -> None:
     """The observation read off tensors equals the environment's, to the precision of float32."""
     task = InventoryTask(network, horizon=30, finite=True, **arguments)

@@ -288,7 +288,8 @@ def test_runs_of_different_problems_are_refused(seeds: Path, finished: TrainResu
         compare(config("network=serial_chain", runs=[str(seeds)]))
     first = run_folders(seeds)[0]
     shutil.copytree(first, tmp_path / "copy")
-    with pytest.raises(RunError, match=r"same configuration with the same training\.seed=0"):
+    seed = load_run(first).config.training.seed
+    with pytest.raises(RunError, match=rf"same configuration with the same training\.seed={seed}"):
         compare(config(runs=[str(seeds), str(tmp_path / "copy")]))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(RunError, match="holds no finished run"):

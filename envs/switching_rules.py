@@ -119,6 +119,10 @@ class SwitchingRule(ABC):
     def room(self, parameters: FloatArray, supply: Supply, moves: IntArray) -> FloatArray:
         """The most to order on each arc after the moves, (A, B)."""
 
+    def raised(self, levels: FloatArray, parameters: FloatArray, supply: Supply, moves: IntArray) -> FloatArray:
+        """Orders (A, B) in units that raise whole positions to ``levels`` (I, B) after the moves, cheapest first."""
+        return self.sources.in_turn(levels, supply, self.room(parameters, supply, moves), self.sources.costs(supply))
+
 
 class StatusRule(SwitchingRule):
     """Order up to a level from the cheapest that can deliver; hold backups active while a main supplier is out.
@@ -170,9 +174,7 @@ class StatusRule(SwitchingRule):
 
     def orders(self, parameters: FloatArray, supply: Supply, moves: IntArray) -> FloatArray:
         """Orders (A, B) in units, with the contracts as they are after ``moves`` (S, B)."""
-        return self.sources.in_turn(
-            self.levels(parameters, supply), supply, self.room(parameters, supply, moves), self.sources.costs(supply)
-        )
+        return self.raised(self.levels(parameters, supply), parameters, supply, moves)
 
     def levels(self, parameters: FloatArray, supply: Supply) -> FloatArray:
         """Levels (I, B) that whole positions are raised to now."""

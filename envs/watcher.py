@@ -39,19 +39,15 @@ class Watcher:
         if reason is not None:
             raise ActionError(f"no belief on the outages of the network '{compiled.network.name}': {reason}")
         self.posterior = OutagePosterior(compiled)
-        self._listed = slice(len(compiled.network.resources))
 
     def begin(self, twin: Twin) -> FloatArray:
         """The belief at the start of an episode, after what is seen then."""
-        return self._seen(self.posterior.begin(self._since(twin)), twin)
+        return self._seen(self.posterior.begin(twin.state.arrays.since), twin)
 
     def follow(self, belief: FloatArray, twin: Twin) -> FloatArray:
         """The belief after one more period has passed and is seen."""
         return self._seen(self.posterior.after(belief), twin)
 
     def _seen(self, belief: FloatArray, twin: Twin) -> FloatArray:
-        available = twin.state.arrays.availability[self._listed]
-        return self.posterior.seen(belief, available, warned(twin)[self._listed], self._since(twin))
-
-    def _since(self, twin: Twin) -> FloatArray:
-        return twin.state.arrays.since[self._listed]
+        arrays = twin.state.arrays
+        return self.posterior.seen(belief, arrays.availability, warned(twin), arrays.since)

@@ -22,11 +22,12 @@ import numpy as np
 from agents.baselines.tuning import TunedPolicy
 from agents.evaluation import measure
 from agents.exact import exact_cost
-from agents.oracles.hindsight_lp import hindsight_bound, hindsight_plan
+from agents.oracles.hindsight_lp import hindsight_plan
 from agents.policy import Policy
 from agents.published_paths import poisson_paths
 from envs.task import Task
 from experiments.benchmark_items import Item
+from experiments.bounds import hindsight_costs
 from experiments.config import EnvConfig, EvaluateConfig, EvaluationConfig, TuningConfig
 from experiments.problems import baseline_problem, compiled_network, load_tuned, references, save_tuned, tune_all
 from experiments.runs import RunFolder, versions
@@ -137,17 +138,14 @@ def _bound(item: Item, config: EvaluateConfig, compiled: CompiledNetwork) -> Res
     """Cost per period that foresight could reach, on the first of the evaluation paths or on the published ones."""
     started = time.perf_counter()
     env, evaluation = config.env, config.evaluation
-    periods = env.horizon if env.finite else evaluation.periods
     if item.path_seeds:
+        periods = env.horizon if env.finite else evaluation.periods
         state = Twin(compiled, replicas=len(item.path_seeds)).state
         draws = poisson_paths(compiled, item.path_seeds, periods)
         totals = [hindsight_plan(state, draws, replica=b, with_terminal_value=True).cost for b in range(state.replicas)]
+        costs = (np.array(totals) / periods).tolist()
     else:
-        seed = world_seed(Purpose.EVALUATION, evaluation.seed)
-        totals = hindsight_bound(
-            compiled, periods, replicas=item.paths, seed=seed, with_terminal_value=env.finite
-        ).costs.tolist()
-    costs = (np.array(totals) / periods).tolist()
+        costs = hindsight_costs(compiled, env, evaluation, item.paths).tolist()
     seconds = round(time.perf_counter() - started, 2)
     result = {"cost": float(np.mean(costs)), "costs": costs, "paths": _paths(evaluation), "seconds": seconds}
     return {**result, **_known(compiled, env.finite)}

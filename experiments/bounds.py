@@ -36,14 +36,7 @@ def check_bound(env: EnvConfig, evaluation: EvaluationConfig, paths: int) -> Non
 def hindsight_costs(
     compiled: CompiledNetwork, env: EnvConfig, evaluation: EvaluationConfig, paths: int
 ) -> NDArray[np.float64]:
-    """Least cost per period that foresight could reach on each of the first ``paths`` paths.
-
-    Raises
-    ------
-    ConfigError
-        See :func:`check_bound`.
-    """
-    check_bound(env, evaluation, paths)
+    """Least cost per period that foresight could reach on each of the first ``paths`` paths, from where they begin."""
     periods = env.horizon if env.finite else evaluation.periods
     twin = Twin(compiled, replicas=paths, seed=world_seed(Purpose.EVALUATION, evaluation.seed))
     draws = twin.tape.block(twin.state, periods)

@@ -7,20 +7,17 @@ streams, the order of the phases of a period, and every cost. Quantities are in 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from twin.contracts import Contract, Expediting
 from twin.demand import Correlation, Demand, Forecast, Goodwill, Name, RandomShock, Seasonality, Shock, Trend
 from twin.disruptions import Availability, Cause, EarlyWarning, Window
 from twin.distributions import TAGS, Distribution
-from twin.errors import NetworkError
+from twin.network_file import NetworkFile, invalid
 from twin.periods import DAYS, TimeUnit
 from twin.prices import Break, PriceProcess, Tariff
 from twin.schema import Flag, NonNegative, Positive, Share, StrictModel, Whole, explain
@@ -251,17 +248,12 @@ class KnownValue(StrictModel):
     source: str
 
 
-class Network(StrictModel):
+class Network(NetworkFile):
     """A whole supply network.
 
     Build one with :meth:`load` (a YAML or JSON file), :meth:`parse` (a mapping) or the constructor.
     """
 
-    name: Name
-    description: str = ""
-    source: str = Field(default="", description="where the figures come from")
-    licence: str = ""
-    provenance: dict[str, Any] = Field(default_factory=dict)
     period: TimeUnit = "week"
     currency: str = "money"
     emission_price_per_kg: NonNegative = 0.0
@@ -293,52 +285,22 @@ class Network(StrictModel):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], *, where: str = "network") -> Network:
-        """Build a network from plain data and run every structural check.
-
-        Raises
-        ------
-        NetworkError
-            With one line per problem: the key path, the value, what is allowed and the nearest match.
-        """
         from twin.checks import structural_problems
 
         try:
             network = cls.model_validate(data)
         except ValidationError as error:
-            raise _network_error(where, explain(error, union_keys=_DISTRIBUTION_KEYS, union_tags=TAGS)) from None
+            raise invalid(where, "network", explain(error, union_keys=_DISTRIBUTION_KEYS, union_tags=TAGS)) from None
         problems = structural_problems(network)
         if problems:
-            raise _network_error(where, problems)
+            raise invalid(where, "network", problems)
         return network
-
-    @classmethod
-    def load(cls, path: str | Path) -> Network:
-        """Read a network from a YAML or JSON file.
-
-        Raises
-        ------
-        NetworkError
-            When the file is missing, is not YAML, or describes an impossible network.
-        """
-        from twin.files import read_mapping
-
-        return cls.parse(read_mapping(path), where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that :meth:`parse` reads back to an equal network; defaults are left out."""
         short = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data: dict[str, Any] = _tagged(short, self.model_dump(mode="json", by_alias=True))
         return data
-
-    def save(self, path: str | Path) -> None:
-        """Write the network as YAML (or JSON, by the file's ending), whole or not at all."""
-        from twin.files import write_text
-
-        data = self.to_dict()
-        if Path(path).suffix == ".json":
-            write_text(path, json.dumps(data, indent=2) + "\n")
-        else:
-            write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
 
     # -- views --------------------------------------------------------------------------------------------------
 
@@ -394,10 +356,6 @@ class Network(StrictModel):
     def known_value(self, name: str) -> KnownValue | None:
         """The published value called ``name`` (for example ``optimal_cost``), or None."""
         return next((entry for entry in self.known_values if entry.name == name), None)
-
-
-def _network_error(where: str, problems: Iterable[str]) -> NetworkError:
-    return NetworkError(f"{where} is not a valid network:\n" + "\n".join(f"  - {line}" for line in problems))
 
 
 def _tagged(short: Any, full: Any) -> Any:

@@ -38,7 +38,6 @@ class RiskSwitching(SwitchingPolicy):
     def __init__(self, task: Task, parameters: ArrayLike | None = None) -> None:
         super().__init__(task, parameters)
         self.risk = RiskRule(task.compiled, self.sources)
-        self._listed = slice(len(task.compiled.network.resources))
 
     @classmethod
     def unfit(cls, compiled: CompiledNetwork) -> str | None:
@@ -61,16 +60,16 @@ class RiskSwitching(SwitchingPolicy):
         return (self.risk.posterior.begin(self._past(reading)),)
 
     def _past(self, reading: Reading) -> FloatArray:
-        return reading.since[self._listed, : reading.worlds]
+        return reading.since[:, : reading.worlds]
 
     def decide(
         self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
     ) -> tuple[FloatArray, IntArray | None, Memory | None]:
-        posterior, seen = self.risk.posterior, (self._listed, slice(reading.worlds))
+        posterior, worlds = self.risk.posterior, slice(reading.worlds)
         (belief,) = (posterior.begin(self._past(reading)),) if memory is None else memory
-        belief = posterior.seen(belief, reading.availability[seen], reading.warning[seen], self._past(reading))
+        available, warning = reading.availability[:, worlds], reading.warning[:, worlds]
+        belief = posterior.seen(belief, available, warning, self._past(reading))
         supply = self.supply(reading)._replace(belief=belief)
         levels, moves = self.risk.plan(parameters, supply)
-        room = self.risk.room(parameters, supply, moves)
-        orders = self.sources.in_turn(levels, supply, room, self.sources.costs(supply))
+        orders = self.risk.raised(levels, parameters, supply, moves)
         return orders, moves if len(moves) else None, (posterior.after(belief),)

@@ -126,7 +126,7 @@ class RollingProgram(OrderingPolicy):
         return ParameterSpace.empty()
 
     def begin(self, reading: Reading) -> Memory | None:
-        return None if self._posterior is None else (self._posterior.begin(reading.since[: self._listed]),)
+        return None if self._posterior is None else (self._posterior.begin(reading.since),)
 
     def orders(
         self, parameters: FloatArray, reading: Reading, memory: Memory | None = None
@@ -166,13 +166,10 @@ class RollingProgram(OrderingPolicy):
         """Share of every resource that is expected to work in the periods ahead, (T, R, B), and the next memory."""
         if self._posterior is None:
             return None, memory
-        listed = slice(self._listed)
-        (belief,) = (self._posterior.begin(reading.since[listed]),) if memory is None else memory
-        belief = self._posterior.seen(
-            belief, reading.availability[listed], reading.warning[listed], reading.since[listed]
-        )
+        (belief,) = (self._posterior.begin(reading.since),) if memory is None else memory
+        belief = self._posterior.seen(belief, reading.availability, reading.warning, reading.since)
         out = np.ones((self.horizon, self.compiled.n_resources, reading.replicas))
-        out[:, listed] = self._posterior.expected(belief, self.horizon, [[r] for r in range(self._listed)])
+        out[:, : self._listed] = self._posterior.expected(belief, self.horizon, [[r] for r in range(self._listed)])
         return out, (self._posterior.after(belief),)
 
     def draws(self, expected: FloatArray, state: TwinState, replica: int, works: FloatArray | None = None) -> Draws:

@@ -14,13 +14,11 @@ its capacity; a port makes no more moves than it can (loading and discharging 1,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.oracles.sparse_rows import SparseRows
+from agents.oracles.sparse_rows import LinearProgram, SparseRows
 from twin.liner.calls import CallGraph
 
 __all__ = ["TERMS", "CargoProgram", "cargo_program"]
@@ -36,8 +34,8 @@ _HANDLED, _TRANSSHIPPED = 1.0, 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class CargoProgram:
-    """Choose x >= 0 so that ``equal @ x = equal_to`` and ``most @ x <= at_most``; ``terms @ x`` is the cost by term.
+class CargoProgram(LinearProgram):
+    """The program of a network's calls: x >= 0, and the cost terms are :data:`TERMS`.
 
     Attributes
     ----------
@@ -76,33 +74,6 @@ class CargoProgram:
     asked: IntArray
     leg: IntArray
     moves: IntArray
-    columns: int
-    _rows: dict[str, SparseRows]
-
-    @cached_property
-    def terms(self) -> Any:
-        """(4, columns) sparse, money by :data:`TERMS`."""
-        return self._rows["terms"].matrix(self.columns)
-
-    @cached_property
-    def equal(self) -> Any:
-        """(rows, columns) sparse."""
-        return self._rows["equal"].matrix(self.columns)
-
-    @cached_property
-    def most(self) -> Any:
-        """(rows, columns) sparse."""
-        return self._rows["most"].matrix(self.columns)
-
-    @property
-    def equal_to(self) -> FloatArray:
-        """Right-hand sides of ``equal``."""
-        return self._rows["equal"].right
-
-    @property
-    def at_most(self) -> FloatArray:
-        """Right-hand sides of ``most``; infinity without limit."""
-        return self._rows["most"].right
 
 
 def cargo_program(graph: CallGraph, rejection_penalty: float) -> CargoProgram:
@@ -165,5 +136,5 @@ def cargo_program(graph: CallGraph, rejection_penalty: float) -> CargoProgram:
         leg=leg,
         moves=moves,
         columns=int(ends[-1]),
-        _rows={"equal": equal, "most": most, "terms": terms},
+        rows={"equal": equal, "most": most, "terms": terms},
     )

@@ -14,7 +14,9 @@ found in it keeps clear of its edges; there the bounds hold for orders within th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numba import njit
@@ -24,7 +26,10 @@ from agents.oracles.chain import reachable
 from agents.oracles.problem import IntArray, Problem
 from twin.errors import ActionError, ConfigError
 
-__all__ = ["Optimum", "OrderTable", "optimum"]
+__all__ = ["Optimum", "OrderTable", "check_tolerance", "optimum", "widened_until_kept"]
+
+PolicyTable = TypeVar("PolicyTable")
+BoxType = TypeVar("BoxType")
 
 #: Numbers that a table over a box may have; four tables take 24 bytes for each.
 MOST_NUMBERS = 30_000_000
@@ -113,7 +118,7 @@ class OrderTable:
 
 
 @dataclass(frozen=True)
-class Optimum:
+class Optimum(Generic[PolicyTable]):
     """The optimal average cost per period.
 
     Attributes
@@ -131,11 +136,37 @@ class Optimum:
     cost: float
     lower: float
     upper: float
-    policy: OrderTable
+    policy: PolicyTable
     states: int
 
 
-def optimum(problem: Problem, tolerance: float = 1e-6) -> Optimum:
+def check_tolerance(tolerance: float) -> None:
+    """Refuse a largest distance of the bounds that none can have.
+
+    Raises
+    ------
+    twin.errors.ConfigError
+        If it is not above 0.
+    """
+    if not tolerance > 0.0:
+        raise ConfigError(f"tolerance must be above 0, received {tolerance}")
+
+
+def widened_until_kept(
+    box: BoxType,
+    solve: Callable[[BoxType], Optimum[PolicyTable]],
+    widened: Callable[[BoxType, Optimum[PolicyTable]], BoxType],
+) -> Optimum[PolicyTable]:
+    """The optimum in the first box, from ``box`` on, that ``widened`` keeps as it is."""
+    while True:
+        found = solve(box)
+        wider = widened(box, found)
+        if wider == box:
+            return found
+        box = wider
+
+
+def optimum(problem: Problem, tolerance: float = 1e-6) -> Optimum[OrderTable]:
     """Solve a problem exactly.
 
     Parameters
@@ -150,15 +181,12 @@ def optimum(problem: Problem, tolerance: float = 1e-6) -> Optimum:
     twin.errors.ConfigError
         If the problem has too many states, or the bounds do not meet within the tolerance.
     """
-    if not tolerance > 0.0:
-        raise ConfigError(f"tolerance must be above 0, received {tolerance}")
-    box = _first_box(problem)
-    while True:
-        found = _solve(problem, box, tolerance)
-        wider = _widened(problem, box, found.policy)
-        if wider == box:
-            return found
-        box = wider
+    check_tolerance(tolerance)
+    return widened_until_kept(
+        _first_box(problem),
+        lambda box: _solve(problem, box, tolerance),
+        lambda box, found: _widened(problem, box, found.policy),
+    )
 
 
 def _first_box(problem: Problem) -> Box:
@@ -196,7 +224,7 @@ def _widened(problem: Problem, box: Box, policy: OrderTable) -> Box:
     return Box(least, top, most, (top - least,) * (problem.lead_time - 1))
 
 
-def _solve(problem: Problem, box: Box, tolerance: float) -> Optimum:
+def _solve(problem: Problem, box: Box, tolerance: float) -> Optimum[OrderTable]:
     demand = problem.probabilities
     low = box.least if problem.lost else box.least - (len(demand) - 1)
     shape = ((box.most + 1) ** (problem.lead_time - 1), box.top - low + 1)

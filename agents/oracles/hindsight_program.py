@@ -16,14 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.oracles.hindsight_contracts import ContractColumns, Limits, unit_costs
 from agents.oracles.hindsight_detours import expediting_of, pulled, sent_otherwise
-from agents.oracles.sparse_rows import SparseRows
+from agents.oracles.sparse_rows import LinearProgram, SparseRows
 from twin.economics import COST_TERMS, N_TERMS
 from twin.errors import ConfigError
 from twin.state import TwinState
@@ -40,8 +39,8 @@ _TERM = {term.name: row for row, term in enumerate(COST_TERMS)}
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """Choose x between its bounds so that ``equal @ x = equal_to`` and ``most @ x <= at_most``.
+class Program(LinearProgram):
+    """The program of one replica: x between its bounds, and the cost terms are those of a period.
 
     The matrices are made when they are asked for: what differs between two states of a network whose lead times are
     fixed and whose resources never fail is in the right-hand sides and bounds alone.
@@ -74,33 +73,6 @@ class Program:
     keeps: BoolArray
     owed_at_start: FloatArray
     contracts: tuple[ContractColumns, ...]
-    _columns: int
-    _rows: dict[str, SparseRows]
-
-    @cached_property
-    def terms(self) -> Any:
-        """(13, N) sparse, money."""
-        return self._rows["terms"].matrix(self._columns)
-
-    @cached_property
-    def equal(self) -> Any:
-        """(rows, N) sparse."""
-        return self._rows["equal"].matrix(self._columns)
-
-    @cached_property
-    def most(self) -> Any:
-        """(rows, N) sparse."""
-        return self._rows["most"].matrix(self._columns)
-
-    @property
-    def equal_to(self) -> FloatArray:
-        """Right-hand sides of ``equal``."""
-        return self._rows["equal"].right
-
-    @property
-    def at_most(self) -> FloatArray:
-        """Right-hand sides of ``most``."""
-        return self._rows["most"].right
 
 
 def hindsight_program(
@@ -151,8 +123,8 @@ def hindsight_program(
         keeps=build.keeps,
         owed_at_start=build.owed_at_start,
         contracts=tuple(build.contracts),
-        _columns=build.columns,
-        _rows={"terms": terms, "equal": equal, "most": most},
+        columns=build.columns,
+        rows={"terms": terms, "equal": equal, "most": most},
     )
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from agents.oracles.dp import Optimum, check_tolerance, widened_until_kept
 from agents.oracles.one_warehouse import OneWarehouse, Retailer, explored, unpacked
 from twin.errors import ActionError, ConfigError
 
-__all__ = ["AllocationTable", "WarehouseOptimum", "optimum"]
+__all__ = ["AllocationTable", "optimum"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -72,30 +73,7 @@ class AllocationTable:
         return np.asarray(self.orders[tuple(place.T)])
 
 
-@dataclass(frozen=True)
-class WarehouseOptimum:
-    """The optimal average cost per period.
-
-    Attributes
-    ----------
-    cost
-        Middle of the bounds.
-    lower, upper
-        Bounds on it, exact up to rounding; ``upper`` is also an upper bound on the cost of ``policy``.
-    policy
-        A policy whose cost is within the bounds, for every state that it reaches from an empty system.
-    states
-        Number of states in the box.
-    """
-
-    cost: float
-    lower: float
-    upper: float
-    policy: AllocationTable
-    states: int
-
-
-def optimum(problem: OneWarehouse, tolerance: float = 1e-6) -> WarehouseOptimum:
+def optimum(problem: OneWarehouse, tolerance: float = 1e-6) -> Optimum[AllocationTable]:
     """Solve a problem exactly.
 
     Parameters
@@ -105,20 +83,22 @@ def optimum(problem: OneWarehouse, tolerance: float = 1e-6) -> WarehouseOptimum:
     tolerance
         Largest distance of the bounds.
 
+    Returns
+    -------
+    Optimum
+        Its policy is for every state that it reaches from an empty system.
+
     Raises
     ------
     ConfigError
         If the problem has too many states, or the bounds do not meet within the tolerance.
     """
-    if not tolerance > 0.0:
-        raise ConfigError(f"tolerance must be above 0, received {tolerance}")
-    box = _first_box(problem)
-    while True:
-        found = _solve(problem, box, tolerance)
-        wider = _widened(problem, box, found.policy)
-        if wider == box:
-            return found
-        box = wider
+    check_tolerance(tolerance)
+    return widened_until_kept(
+        _first_box(problem),
+        lambda box: _solve(problem, box, tolerance),
+        lambda box, found: _widened(problem, box, found.policy),
+    )
 
 
 # -- the box ---------------------------------------------------------------------------------------------------------
@@ -190,7 +170,7 @@ def _side(retailer: Retailer, low: int, top: int, lost: bool) -> _Side:
     return _Side(situation, moves, cost, np.zeros(len(level)))
 
 
-def _solve(problem: OneWarehouse, box: Box, tolerance: float) -> WarehouseOptimum:
+def _solve(problem: OneWarehouse, box: Box, tolerance: float) -> Optimum[AllocationTable]:
     sizes = [top - low + 1 for low, top in zip(box.low, box.top, strict=True)]
     situations = [
         size * (size + 1) // 2 if problem.lost and retailer.lead_time == 1 else size
@@ -223,7 +203,7 @@ def _solve(problem: OneWarehouse, box: Box, tolerance: float) -> WarehouseOptimu
         lower, upper = float(change.min()), float(change.max())
         if upper - lower <= tolerance:
             table = AllocationTable(chosen, box.low)
-            return WarehouseOptimum((lower + upper) / 2, lower, upper, table, new.size)
+            return Optimum((lower + upper) / 2, lower, upper, table, new.size)
         value += STEP * change
         value -= value[0, -box.low[1], -box.low[2]]
     raise ConfigError(

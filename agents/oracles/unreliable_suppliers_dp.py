@@ -23,12 +23,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from agents.oracles.dp import MOST_NUMBERS, MOST_ROUNDS, STEP, SWEEPS
+from agents.oracles.dp import MOST_NUMBERS, MOST_ROUNDS, STEP, SWEEPS, Optimum, check_tolerance, widened_until_kept
 from agents.oracles.problem import FloatArray, IntArray
 from agents.oracles.unreliable_suppliers import BoolArray, UnreliableSuppliers, reached
 from twin.errors import ActionError, ConfigError
 
-__all__ = ["SourcingOptimum", "SourcingTable", "optimum"]
+__all__ = ["SourcingTable", "optimum"]
 
 
 class Box(NamedTuple):
@@ -96,30 +96,7 @@ class SourcingTable:
         return np.stack([regular, raised], axis=1)
 
 
-@dataclass(frozen=True)
-class SourcingOptimum:
-    """The optimal average cost per period.
-
-    Attributes
-    ----------
-    cost
-        Middle of the bounds.
-    lower, upper
-        Bounds on it, exact up to rounding; ``upper`` is also an upper bound on the cost of ``policy``.
-    policy
-        A policy whose cost is within the bounds.
-    states
-        Number of states in the box, each status counted.
-    """
-
-    cost: float
-    lower: float
-    upper: float
-    policy: SourcingTable
-    states: int
-
-
-def optimum(problem: UnreliableSuppliers, tolerance: float = 1e-6) -> SourcingOptimum:
+def optimum(problem: UnreliableSuppliers, tolerance: float = 1e-6) -> Optimum[SourcingTable]:
     """Solve a problem exactly.
 
     Parameters
@@ -129,25 +106,29 @@ def optimum(problem: UnreliableSuppliers, tolerance: float = 1e-6) -> SourcingOp
     tolerance
         Largest distance of the bounds.
 
+    Returns
+    -------
+    Optimum
+        Its states count once for each status.
+
     Raises
     ------
     ConfigError
         If the problem has too many states, or the bounds do not meet within the tolerance.
     """
-    if not tolerance > 0.0:
-        raise ConfigError(f"tolerance must be above 0, received {tolerance}")
+    check_tolerance(tolerance)
     largest = len(problem.reliable.probabilities) - 1
-    box = Box(-2 * largest - 1, problem.reliable.newsvendor_level(problem.lead_time + 1), largest + 1)
     before = math.inf
-    while True:
-        found = _solve(problem, box, tolerance)
+
+    def widened(box: Box, found: Optimum[SourcingTable]) -> Box:
+        nonlocal before
         wider, deep = _widened(problem, box, found.policy)
-        if wider != box:
-            box = wider
-        elif deep and abs(found.cost - before) > tolerance:
-            box, before = box._replace(low=2 * box.low), found.cost
-        else:
-            return found
+        if wider == box and deep and abs(found.cost - before) > tolerance:
+            wider, before = box._replace(low=2 * box.low), found.cost
+        return wider
+
+    first = Box(-2 * largest - 1, problem.reliable.newsvendor_level(problem.lead_time + 1), largest + 1)
+    return widened_until_kept(first, lambda box: _solve(problem, box, tolerance), widened)
 
 
 def _pooled(problem: UnreliableSuppliers) -> bool:
@@ -178,7 +159,7 @@ def _widened(problem: UnreliableSuppliers, box: Box, policy: SourcingTable) -> t
     return Box(box.low, top, most), bool((chain.states[:, 0] == box.low).any())
 
 
-def _solve(problem: UnreliableSuppliers, box: Box, tolerance: float) -> SourcingOptimum:
+def _solve(problem: UnreliableSuppliers, box: Box, tolerance: float) -> Optimum[SourcingTable]:
     statuses, stocks = problem.statuses, box.top - box.low + 1
     pooled = _pooled(problem)
     receipts = 0 if pooled else problem.lead_time - 1
@@ -220,7 +201,7 @@ def _solve(problem: UnreliableSuppliers, box: Box, tolerance: float) -> Sourcing
         )
     level[level >= 0] += box.low
     policy = SourcingTable(problem, regular, level, *box)
-    return SourcingOptimum((lower + upper) / 2, lower, upper, policy, int((regular >= 0).sum()))
+    return Optimum((lower + upper) / 2, lower, upper, policy, int((regular >= 0).sum()))
 
 
 def _period_cost(problem: UnreliableSuppliers, box: Box) -> FloatArray:

@@ -104,10 +104,13 @@ class OutagePosterior:
         belief
             (N, B) of now, before it is seen.
         available, warning
-            (R, B) share of each resource that works, and 1 where it is warned of.
+            (R, B) share of each resource that works, and 1 where it is warned of. Resources of contracts, which stand
+            behind those of the file, are not looked at.
         since
             (R, B) as of :meth:`begin`.
         """
+        listed = slice(len(self.behind))
+        available, warning = available[listed], warning[listed]
         out, lost = belief.copy(), np.zeros(belief.shape[1], dtype=np.bool_)
         weigh(self._tables, out, available, warning, lost)
         if lost.any():

@@ -8,18 +8,15 @@ network is a call of a service, never a port of a service.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from twin.demand import Name
-from twin.errors import NetworkError
 from twin.liner.checks import structural_problems
+from twin.network_file import NetworkFile, invalid
 from twin.schema import NonNegative, Positive, StrictModel, Whole, explain
 
 __all__ = ["Cargo", "Distance", "LinerNetwork", "Port", "PublishedValue", "Service", "VesselClass"]
@@ -105,17 +102,12 @@ class PublishedValue(StrictModel):
     source: str
 
 
-class LinerNetwork(StrictModel):
+class LinerNetwork(NetworkFile):
     """A whole liner network.
 
     Build one with :meth:`load` (a YAML or JSON file), :meth:`parse` (a mapping) or the constructor.
     """
 
-    name: Name
-    description: str = ""
-    source: str = Field(default="", description="where the figures come from")
-    licence: str = ""
-    provenance: dict[str, Any] = Field(default_factory=dict)
     currency: str = "USD"
     bunker_price_per_t: NonNegative = Field(default=600.0, description="money per tonne")
     rejection_penalty_per_ffe: NonNegative = Field(
@@ -133,13 +125,6 @@ class LinerNetwork(StrictModel):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], *, where: str = "liner network") -> LinerNetwork:
-        """Build a network from plain data and run every structural check.
-
-        Raises
-        ------
-        NetworkError
-            With one line per problem: the key path, the value, what is allowed and the nearest match.
-        """
         try:
             network = cls.model_validate(data)
         except ValidationError as error:
@@ -148,35 +133,7 @@ class LinerNetwork(StrictModel):
             problems = structural_problems(network)
             if not problems:
                 return network
-        listed = "\n".join(f"  - {line}" for line in problems)
-        raise NetworkError(f"{where} is not a valid liner network:\n{listed}")
-
-    @classmethod
-    def load(cls, path: str | Path) -> LinerNetwork:
-        """Read a network from a YAML or JSON file.
-
-        Raises
-        ------
-        NetworkError
-            When the file is missing, is not YAML, or describes an impossible network.
-        """
-        from twin.files import read_mapping
-
-        return cls.parse(read_mapping(path), where=str(path))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that :meth:`parse` reads back to an equal network; defaults are left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-
-    def save(self, path: str | Path) -> None:
-        """Write the network as YAML (or JSON, by the file's ending), whole or not at all."""
-        from twin.files import write_text
-
-        data = self.to_dict()
-        if Path(path).suffix == ".json":
-            write_text(path, json.dumps(data, indent=2) + "\n")
-        else:
-            write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
+        raise invalid(where, "liner network", problems)
 
     # -- views --------------------------------------------------------------------------------------------------------
 

@@ -20,3 +20,8 @@ register(
     entry_point="envs.switching:SupplierSwitchingEnv",
     vector_entry_point="envs.switching:SupplierSwitchingVectorEnv",
 )
+register(
+    id="cogtwin/Routing-v0",
+    entry_point="envs.routing:RoutingEnv",
+    vector_entry_point="envs.routing:RoutingVectorEnv",
+)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from envs.spec import ProblemSpec
 from envs.task import Task
 from twin.contracts import MOVES, STAGES
-from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.orders import feasible_orders
@@ -21,7 +20,7 @@ from twin.state import TwinState
 from twin.tape import Draws
 from twin.topology import Topology
 
-__all__ = ["Batch", "StepResult", "TwinEnv", "known_optimum"]
+__all__ = ["Batch", "StepResult", "TwinEnv", "known_optimum", "repaired_moves"]
 
 FloatArray = NDArray[np.float64]
 
@@ -37,7 +36,7 @@ class _Beginning(NamedTuple):
 
 @dataclass
 class StepResult:
-    """One period of all replicas.
+    """What followed a decision, in all replicas.
 
     Attributes
     ----------
@@ -48,9 +47,9 @@ class StepResult:
     ended
         (B,) True where the horizon is reached.
     costs
-        (13, B) cost terms of the period.
+        (13, B) cost terms of the periods that it held for.
     asked
-        (A, B) units that the decision asked for.
+        (A, B) units that the decision asked for, in all of them together.
     rules
         Topology with the arcs' rules for orders.
     terminal_value
@@ -109,7 +108,7 @@ class Batch:
     ) -> NDArray[np.float32]:
         """Start replicas ``index`` (all when None) on the given paths; returns the observation of all."""
         if index is None:
-            self.twin.state = self.twin.initial_state(seed, replica, episode)
+            self.twin.state = self.task.begin(self.twin, seed, replica, episode)
             self.elapsed[:] = 0
             if self.task.watcher is not None:
                 self.belief = self.task.watcher.begin(self.twin)
@@ -134,7 +133,7 @@ class Batch:
             return self._alike
         alike = self.twin.tape.opens_alike
         paths = (seed[:1], replica[:1], episode[:1]) if alike else (seed, replica, episode)
-        fresh = self.twin.initial_state(*paths)
+        fresh = self.task.begin(self.twin, *paths)
         twin = self.twin.at(fresh)
         position = twin.positions()
         belief = None if self.task.watcher is None else self.task.watcher.begin(twin)
@@ -157,14 +156,14 @@ class Batch:
         return self.observation
 
     def step(self, action: NDArray[Any], draws: Draws | None = None) -> StepResult:
-        """Decide and run one period.
+        """Decide and run the periods that the decision holds for.
 
         Parameters
         ----------
         action
             (B, ...).
         draws
-            What the world does in this period, see :meth:`twin.engine.Twin.step`; the twin's own when left out.
+            What the world does in these periods, see :meth:`twin.engine.Twin.step`; the twin's own when left out.
         """
         action = np.asarray(action)
         if action.shape != self._action_shape:
@@ -174,22 +173,40 @@ class Batch:
         space = self.task.action_space
         if isinstance(space, gym.spaces.Discrete) and not ((action >= 0) & (action < space.n)).all():
             raise ActionError(f"a discrete action must be between 0 and {space.n - 1}, received {action.tolist()}")
-        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
-        orders, moves = self.task.decide(action, self.twin, self.position, left, self.belief)
-        repaired = None if moves is None else _repaired(self.twin, orders, moves)
-        costs = self.twin.step(orders, draws, moves)
-        if self.task.watcher is not None and self.belief is not None:
-            self.belief = self.task.watcher.follow(self.belief, self.twin)
+        if isinstance(space, gym.spaces.MultiDiscrete) and not (
+            action.dtype.kind in "iu" and ((action >= 0) & (action < space.nvec)).all()
+        ):
+            raise ActionError(f"every number of the action must be whole, at least 0 and below {space.nvec.tolist()}")
+        orders, repaired, costs = self._period(action, None if draws is None else draws.period(0))
+        if self.task.periods_per_decision > 1:
+            costs = costs.copy()  # the twin writes the next period's over them
+        for t in range(1, self.task.periods_per_decision):
+            self.position = self.twin.positions()
+            later, more, charged = self._period(action, None if draws is None else draws.period(t))
+            orders, costs = orders + later, costs + charged
+            repaired = more if repaired is None or more is None else repaired + more
         self.elapsed += 1
         ended = self.elapsed >= self.task.horizon
         reward, terminal = self.task.reward(costs), np.zeros(self.replicas)
         if self.task.finite and ended.any():
-            terminal = np.where(ended, terminal_value(self.twin.state), 0.0)
+            terminal = np.where(ended, self.task.left(self.twin.state), 0.0)
             reward = reward + terminal
         return StepResult(self.observe(), reward, ended, costs, orders, self.task.compiled.topology, terminal, repaired)
 
+    def _period(
+        self, action: NDArray[Any], draws: Draws | None
+    ) -> tuple[FloatArray, NDArray[np.int64] | None, FloatArray]:
+        """One period under an action: orders, what was repaired, cost terms."""
+        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
+        orders, moves = self.task.decide(action, self.twin, self.position, left, self.belief)
+        repaired = self.task.repairs(action, self.twin, orders, moves)
+        costs = self.twin.step(orders, draws, moves)
+        if self.task.watcher is not None and self.belief is not None:
+            self.belief = self.task.watcher.follow(self.belief, self.twin)
+        return orders, repaired, costs
 
-def _repaired(twin: Twin, orders: FloatArray, moves: NDArray[np.int64]) -> NDArray[np.int64]:
+
+def repaired_moves(twin: Twin, orders: FloatArray, moves: NDArray[np.int64]) -> NDArray[np.int64]:
     """Moves that are not allowed, and orders above 0 on arcs whose contract will not be active, per replica (B,)."""
     if not len(moves):
         return np.zeros(orders.shape[1], dtype=np.int64)

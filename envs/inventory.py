@@ -12,17 +12,20 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.actions import NOTCHES, BoxCodec, Codec, make_codec
-from envs.core import TwinEnv
+from envs.core import TwinEnv, repaired_moves
 from envs.echelon import EchelonRule
 from envs.inventory_features import inventory_observation
+from envs.task import Task
 from envs.vector import TwinVectorEnv
 from envs.watcher import Watcher
 from twin.beliefs import ever_fails
 from twin.compile import CompiledNetwork, compile_network
+from twin.economics import terminal_value
 from twin.engine import Twin
 from twin.errors import ActionError, did_you_mean
 from twin.library import resolve
 from twin.network import Network
+from twin.state import TwinState
 
 __all__ = ["InventoryEnv", "InventoryTask", "InventoryVectorEnv", "check_arguments"]
 
@@ -31,6 +34,8 @@ FloatArray = NDArray[np.float64]
 
 class InventoryTask:
     """Order quantities on all arcs; see :class:`InventoryEnv` for the meaning of the arguments."""
+
+    periods_per_decision = 1
 
     def __init__(
         self,
@@ -87,6 +92,11 @@ class InventoryTask:
         elif action_mode == "orders":
             self.action_space = spaces.Box(0.0, np.inf, (self.compiled.n_arcs,), dtype=np.float64)
 
+    def begin(
+        self, twin: Twin, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
+    ) -> TwinState:
+        return twin.initial_state(seed, replica, episode)
+
     def observe(
         self, twin: Twin, position: FloatArray, periods_left: FloatArray, belief: FloatArray | None = None
     ) -> NDArray[np.float32]:
@@ -116,6 +126,14 @@ class InventoryTask:
         belief: FloatArray | None = None,
     ) -> tuple[FloatArray, NDArray[np.int64] | None]:
         return self.decode(action, twin, position, periods_left), None
+
+    def repairs(
+        self, action: NDArray[Any], twin: Twin, orders: FloatArray, moves: NDArray[np.int64] | None
+    ) -> NDArray[np.int64] | None:
+        return None if moves is None else repaired_moves(twin, orders, moves)
+
+    def left(self, state: TwinState) -> FloatArray:
+        return terminal_value(state)
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         return None
@@ -219,9 +237,7 @@ class InventoryVectorEnv(TwinVectorEnv):
         super().__init__(InventoryTask(network, **arguments), num_envs, render_mode=render_mode)
 
 
-def check_arguments(
-    arguments: Iterable[str], others: Iterable[str] = (), *, task: type[InventoryTask] = InventoryTask
-) -> None:
+def check_arguments(arguments: Iterable[str], others: Iterable[str] = (), *, task: type[Task] = InventoryTask) -> None:
     """Refuse what is no argument of an environment.
 
     Parameters

@@ -13,6 +13,7 @@ from envs.features import Field
 from envs.watcher import Watcher
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
+from twin.state import TwinState
 
 __all__ = ["Task"]
 
@@ -31,7 +32,9 @@ class Task(Protocol):
     observation_space, action_space
         Of one replica.
     horizon
-        Periods of an episode.
+        Decisions of an episode.
+    periods_per_decision
+        Periods that a decision holds for; it is decoded anew in each of them.
     finite
         True when the problem ends at the horizon (terminated); False when it continues and is only cut (truncated).
     watcher
@@ -44,8 +47,15 @@ class Task(Protocol):
     observation_space: spaces.Space[NDArray[np.float32]]
     action_space: spaces.Space[Any]
     horizon: int
+    periods_per_decision: int
     finite: bool
     watcher: Watcher | None
+
+    def begin(
+        self, twin: Twin, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
+    ) -> TwinState:
+        """States at the start of an episode, on the given paths, (B,) each."""
+        ...
 
     def observe(
         self,
@@ -78,10 +88,20 @@ class Task(Protocol):
         """Orders as :meth:`decode`, and moves (S, B) on relations (:data:`twin.contracts.MOVES`) or None for none."""
         ...
 
+    def repairs(
+        self, action: NDArray[Any], twin: Twin, orders: NDArray[np.float64], moves: NDArray[np.int64] | None
+    ) -> NDArray[np.int64] | None:
+        """How many parts of each action are not possible and count as none, (B,); None where that cannot be."""
+        ...
+
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
         """Which discrete actions are allowed, (B, n), or None when all are."""
         ...
 
     def reward(self, costs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards (B,) from the cost terms (13, B)."""
+        ...
+
+    def left(self, state: TwinState) -> NDArray[np.float64]:
+        """What is left when a finite horizon ends is worth, (B,) money."""
         ...

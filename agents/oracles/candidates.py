@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
 
 from agents.oracles.cargo_flow import CargoFlow, CargoPlan
 from twin.errors import ConfigError
 from twin.liner.calls import CallGraph
 from twin.liner.itineraries import Candidate
 from twin.liner.network import LinerNetwork
+from twin.liner.plan import candidate_plan
 from twin.liner.sailing import passages, voyage
 
 __all__ = ["candidate_itineraries", "candidate_value"]
@@ -118,29 +117,4 @@ def candidate_value(
     ConfigError
         When HiGHS stops without an optimum.
     """
-    if not candidates:
-        return 0.0
-    legs = graph.leg_capacity if leg_capacity is None else leg_capacity
-    moves = graph.port_moves if port_moves is None else port_moves
-    demands, nodes = len(graph.demand), len(graph.port)
-    use = sparse.lil_array((demands + nodes + len(moves), len(candidates)))
-    worth = np.empty(len(candidates))
-    for k, entry in enumerate(candidates):
-        d = entry.demand
-        ends = (graph.origin[d], graph.destination[d])
-        worth[k] = graph.revenue[d] + network.rejection_penalty_per_ffe - graph.handling_cost[list(ends)].sum()
-        use[d, k] = 1.0
-        for port in ends:
-            use[demands + nodes + port, k] += 1.0
-        for one, other in pairwise(entry.nodes):
-            if graph.port[one] == graph.port[other]:
-                worth[k] -= graph.transshipment_cost[graph.port[one]]
-                use[demands + nodes + graph.port[one], k] += 2.0
-            else:
-                use[demands + one, k] += 1.0
-    limit = np.concatenate([graph.demand, legs, moves])
-    kept = np.isfinite(limit)
-    result = optimize.linprog(-worth, A_ub=use.tocsr()[kept], b_ub=limit[kept], bounds=(0.0, None), method="highs")
-    if result.x is None:
-        raise ConfigError(f"HiGHS found no optimal flow on the candidates of {network.name} ({result.message})")
-    return float(-result.fun)
+    return candidate_plan(network, graph, candidates, leg_capacity=leg_capacity, port_moves=port_moves).value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from envs.core import Batch
+from envs.routing import RoutingTask
 from twin.engine import Twin
 from twin.liner import library
 from twin.liner.assignment import Assignment
@@ -42,6 +44,32 @@ def test_days_of_baltic(benchmark):
             cost = assignment.along(prices[day % 7]) + (assignment.way_cost + lateness[:, weekday])[:, None]
             share = assignment.shares(assignment.cheapest(cost))
             twin.step(assignment.orders(twin.state, share))
+
+    benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+    rate = REPLICAS * DAYS / benchmark.stats["median"]
+    benchmark.extra_info["days_per_second"] = round(rate)
+    assert rate >= 5_000.0
+
+
+@pytest.mark.parametrize("mode", ["prices", "itinerary"])
+def test_days_of_the_environment(benchmark, mode):
+    """At least 5,000 days a second on one core, 256 replicas: decision, orders, draws, the period and what is observed.
+
+    Ports fail at random, demand varies, and actions differ from replica to replica and day to day.
+    """
+    task = RoutingTask(action_mode=mode)
+    batch, slots = Batch(task, REPLICAS), np.arange(REPLICAS, dtype=np.uint32)
+    batch.reset(np.full(REPLICAS, 1, dtype=np.uint64), slots, np.zeros_like(slots))
+    rng = np.random.default_rng(1)
+    if mode == "prices":
+        actions = rng.uniform(-1.0, 1.0, size=(7, REPLICAS, *task.action_space.shape)).astype(np.float32)
+    else:
+        actions = rng.integers(0, task.action_space.nvec, size=(7, REPLICAS, *task.action_space.shape))
+
+    def run() -> None:
+        for day in range(DAYS):
+            batch.step(actions[day % 7])
+            task.mask(batch.twin)
 
     benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     rate = REPLICAS * DAYS / benchmark.stats["median"]

@@ -31,7 +31,7 @@ NETWORKS = library.names()
 NOTHING_RANDOM = {("cogtwin/Inventory-v0", "beer_game"), ("cogtwin/BeerGame-v0", None)}
 SHORT = [(name, network) for name in IDS for network in (NETWORKS if name in GENERAL else (None,))]
 #: Modes of an environment whose modes are not those of the inventory environments; the first is its own.
-MODES = {"cogtwin/SupplierSwitching-v0": ("mix", "moves")}
+MODES = {"cogtwin/SupplierSwitching-v0": ("mix", "moves"), "cogtwin/Routing-v0": ("prices", "itinerary")}
 CASES = [(*case, mode) for case in SHORT for mode in (ACTION_MODES if case[1] else MODES.get(case[0], ("base_stock",)))]
 
 every_case = pytest.mark.parametrize(("name", "network", "mode"), CASES)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin.errors import ActionError
-from twin.liner.dispatch import Tables, cheapest, day_orders, permit, waiting
+from twin.liner.dispatch import REFUSAL, Tables, cheapest, day_orders, permit, ready, spill, waiting
 from twin.liner.routing import AIR, LEG, REFUSE, RoutingNetwork
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
@@ -140,6 +140,8 @@ class Assignment:
         cost = top.arc_unit_cost + top.arc_freight
         self.way_cost: FloatArray = self.along(cost[:, None])[:, 0]
         self.way_days: IntArray = self._days()
+        none = {BY_AIR: -1, REFUSED: REFUSAL}
+        self._way_call = np.array([none.get(way.candidate, way.nodes[0] if way.nodes else -1) for way in self.ways])
 
     def _limits(self) -> tuple[IntArray, IntArray, FloatArray]:
         routing, top = self.routing, self.routing.compiled.topology
@@ -191,6 +193,18 @@ class Assignment:
                 out[w, today] = day - today
         return out
 
+    def booked_days(self) -> FloatArray:
+        """Days to delivery of every way (W,) from when its cargo is first decided on; over a week's mean at calls."""
+        routing = self.routing
+        days: FloatArray = np.asarray(self.way_days.mean(axis=1), dtype=np.float64)
+        if routing.terms.booking == "weekly":
+            first = {entry.demand: entry.nodes[0] for entry in reversed(routing.candidates)}
+            for w, way in enumerate(self.ways):
+                flow = self.flows[way.flow]
+                if flow.node < 0 and flow.demand in first:
+                    days[w] = self.way_days[w, routing.schedule.weekday[first[flow.demand]]]
+        return days
+
     def along(self, values: FloatArray) -> FloatArray:
         """Sums of numbers per arc (A, B) over the arcs of every way, (W, B)."""
         return np.asarray(np.add.reduceat(values[self._along], self._along_ptr[:-1], axis=0))
@@ -209,6 +223,49 @@ class Assignment:
         arrays = state.arrays
         waiting(self._tables, arrays.on_hand, arrays.in_transit, arrays.backlog, out)
         return out
+
+    def room(self, state: TwinState, share: FloatArray) -> FloatArray:
+        """Slots of the next departure from every call after what is there, or comes in time, and sails; (N, B) FFE.
+
+        Parameters
+        ----------
+        state
+            At a decision epoch.
+        share
+            (A, B) of the flows at calls; those of bookings do not matter.
+        """
+        taken = np.zeros((len(self._tables.slots), state.replicas))
+        arrays = state.arrays
+        ready(self._tables, arrays.on_hand, arrays.pipeline, state.head, state.period, share, taken)
+        return np.asarray(np.maximum(self._tables.slots[:, None] - taken, 0.0))
+
+    def fitted(
+        self, state: TwinState, cost: FloatArray, patience: float = 0.0, kept: FloatArray | None = None
+    ) -> FloatArray:
+        """Shares (A, B) by costs: every flow on its cheapest way, bookings on the next cheapest where that is full.
+
+        Parameters
+        ----------
+        state
+            At a decision epoch.
+        cost
+            (W, B) of every way.
+        patience
+            Money per FFE: bookings that find no room on their cheapest way take another one that costs at most this
+            much more, and wait otherwise. Those that have most to lose choose first.
+        kept
+            (N, B) slots of the next departures that nothing is loaded for; none where left out.
+        """
+        demands, cost = len(self.routing.graph.demand), np.ascontiguousarray(cost, dtype=np.float64)
+        choice = self.cheapest(cost)
+        choice[:demands] = WAIT
+        share = self.shares(choice)
+        room = self.room(state, share)
+        if kept is not None:
+            room -= kept
+        way_arc, first = self.way_arc, self.first_way[: demands + 1]
+        spill(first, way_arc, self._way_call, cost, self.waiting(state), room, patience, share)
+        return share
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -272,7 +329,9 @@ class Assignment:
         share[refuse] = np.divide(left, asked, out=np.zeros(len(asked)), where=asked > 0.0)
         return share[:, None]
 
-    def orders(self, state: TwinState, share: FloatArray, *, by_booking: bool = False) -> FloatArray:
+    def orders(
+        self, state: TwinState, share: FloatArray, *, by_booking: bool = False, kept: FloatArray | None = None
+    ) -> FloatArray:
         """Orders of a day, (A, B) FFE.
 
         Parameters
@@ -288,6 +347,8 @@ class Assignment:
             For a plan of weekly amounts: refuse a share of what has been booked since the last decision, not of all
             that waits, and load whatever room there is. So a plan that refuses a tenth of the cargo does so once,
             however long the rest has to wait for moves, and no itinerary gets what was meant for another.
+        kept
+            (N, B) slots of the next departures that nothing is loaded for; none where left out.
         """
         replicas = state.replicas
         share = np.asarray(share, dtype=np.float64)
@@ -307,6 +368,7 @@ class Assignment:
             state.head,
             state.period,
             share,
+            np.zeros((len(self._tables.slots), replicas)) if kept is None else kept,
             by_booking,
             out,
         )

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from twin.liner.routing import LEG, LOAD, REFUSE
 from twin.liner.schedule import WEEK
 
-__all__ = ["Tables", "cheapest", "day_orders", "permit", "waiting"]
+__all__ = ["REFUSAL", "Tables", "cheapest", "day_orders", "permit", "ready", "spill", "waiting"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: FFE that are rounding, and no cargo; the engine's own rule.
 _DUST = 1e-9
+
+#: What stands for the first call of a way that is a refusal; of one by air it is -1.
+REFUSAL = -2
 
 
 class Tables(NamedTuple):
@@ -101,9 +104,9 @@ def permit(tables, booked, orders):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ready(tables, on_hand, pipeline, head, period, share, ready):  # type: ignore[no-untyped-def]
-    """Per call (N, B), what is there or comes in time for the next departure, and sails with it."""
-    replicas = np.uint64(ready.shape[1])
+def ready(tables, on_hand, pipeline, head, period, share, out):  # type: ignore[no-untyped-def]
+    """Add to ``out``, per call (N, B), what is there or comes in time for the next departure, and sails with it."""
+    replicas = np.uint64(out.shape[1])
     for i in range(len(tables.out_ptr) - 1):
         for n in range(tables.out_ptr[i], tables.out_ptr[i + 1]):
             a = tables.out_arc[n]
@@ -112,7 +115,7 @@ def _ready(tables, on_hand, pipeline, head, period, share, ready):  # type: igno
             node = tables.arc_tail[a]
             leaves = tables.weekday[node]
             for b in range(replicas):
-                ready[node, b] += share[a, b] * on_hand[i, b]
+                out[node, b] += share[a, b] * on_hand[i, b]
             for g in range(tables.into_ptr[i], tables.into_ptr[i + 1]):
                 into = tables.into_arc[g]
                 first = tables.pipe_ptr[into]
@@ -121,7 +124,89 @@ def _ready(tables, on_hand, pipeline, head, period, share, ready):  # type: igno
                     row = first + (head + k) % slots
                     for b in range(replicas):
                         if k < (leaves - period[b]) % WEEK:
-                            ready[node, b] += share[a, b] * pipeline[row, b]
+                            out[node, b] += share[a, b] * pipeline[row, b]
+
+
+@njit(cache=True, nogil=True)
+def spill(first_way, way_arc, way_call, cost, unloaded, room, patience, share):  # type: ignore[no-untyped-def]
+    """Shares (A, B) of what is booked: on the cheapest way while it has room, then on the next cheapest.
+
+    Whoever has most to lose comes first: the demand whose dearest way, usually refusal, costs most more than its
+    cheapest. What is left when ways cost more than ``patience`` more than the cheapest waits.
+
+    Parameters
+    ----------
+    first_way, way_arc
+        (D + 1,) and (W,) of the flows of bookings.
+    way_call
+        (W,) call at which the first vessel is boarded, -1 where there is none.
+    cost
+        (W, B).
+    unloaded
+        (D, B).
+    room
+        (N, B) slots left; what is used is taken off.
+    patience
+        Money per FFE.
+    """
+    demands = len(first_way) - 1
+    gain, best = np.empty(demands), np.empty(demands)
+    for b in range(cost.shape[1]):
+        for d in range(demands):
+            best[d], dearest = np.inf, -np.inf
+            for w in range(first_way[d], first_way[d + 1]):
+                best[d] = min(best[d], cost[w, b])
+                dearest = max(dearest, cost[w, b])
+            gain[d] = best[d] - dearest
+        for d in np.argsort(gain, kind="mergesort"):
+            amount = unloaded[d, b]
+            if amount <= 0.0:
+                # Nothing is there to be divided: all of what comes takes the cheapest.
+                _cheapest_share(first_way, way_arc, cost, d, b, share)
+                continue
+            left, last, at = amount, -np.inf, -1
+            while left > _DUST:
+                # The next cheapest after the last one, the first of equals.
+                chosen = -1
+                for w in range(first_way[d], first_way[d + 1]):
+                    later = cost[w, b] > last or (cost[w, b] == last and w > at)
+                    if later and (chosen < 0 or cost[w, b] < cost[chosen, b]):
+                        chosen = w
+                if chosen < 0 or cost[chosen, b] > best[d] + patience:
+                    break
+                last, at, n = cost[chosen, b], chosen, way_call[chosen]
+                part = left if n < 0 else min(left, max(room[n, b], 0.0))
+                if n >= 0:
+                    room[n, b] -= part
+                share[way_arc[chosen], b] += part
+                left -= part
+            refused = 0.0
+            for w in range(first_way[d], first_way[d + 1]):
+                if way_call[w] == REFUSAL:
+                    refused = share[way_arc[w], b]
+            for w in range(first_way[d], first_way[d + 1]):
+                a = way_arc[w]
+                if _first_of(way_arc, first_way[d], w) and share[a, b] > 0.0:
+                    share[a, b] /= amount if way_call[w] == REFUSAL else amount - refused
+
+
+@njit(cache=True, inline="always")
+def _first_of(way_arc, first, w):  # type: ignore[no-untyped-def]
+    """Whether no way before w begins on its arc."""
+    found = False
+    for other in range(first, w):
+        found |= way_arc[other] == way_arc[w]
+    return not found
+
+
+@njit(cache=True, inline="always")
+def _cheapest_share(first_way, way_arc, cost, d, b, share):  # type: ignore[no-untyped-def]
+    chosen = -1
+    for w in range(first_way[d], first_way[d + 1]):
+        if chosen < 0 or cost[w, b] < cost[chosen, b]:
+            chosen = w
+    if chosen >= 0:
+        share[way_arc[chosen], b] = 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -252,7 +337,7 @@ def _fit(tables, resource, availability, orders):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def day_orders(  # type: ignore[no-untyped-def]
-    tables, on_hand, pipeline, booked, availability, unloaded, head, period, share, by_booking, orders
+    tables, on_hand, pipeline, booked, availability, unloaded, head, period, share, kept, by_booking, orders
 ):
     """Fill ``orders`` (A, B) of zeros; see :meth:`twin.liner.assignment.Assignment.orders`.
 
@@ -266,15 +351,17 @@ def day_orders(  # type: ignore[no-untyped-def]
         (D, B) what is booked and not under way.
     share, by_booking
         (A, B) and whether they are of a plan.
+    kept
+        (N, B) slots of the next departures that nothing is loaded for.
     """
     room = np.zeros((len(tables.weekday), orders.shape[1]))
     if by_booking:
         room[:] = np.inf
     else:
-        _ready(tables, on_hand, pipeline, head, period, share, room)
+        ready(tables, on_hand, pipeline, head, period, share, room)
         for n in range(room.shape[0]):
             for b in range(room.shape[1]):
-                room[n, b] = max(tables.slots[n] - room[n, b], 0.0)
+                room[n, b] = max(tables.slots[n] - kept[n, b] - room[n, b], 0.0)
     _load(tables, unloaded, booked, share, by_booking, room, orders)
     _handle(tables, on_hand, period, share, orders)
     _fit(tables, tables.arc_move, availability, orders)

@@ -1,0 +1,138 @@
+"""What ways cost on a given day: handling, time, what a slot is worth, and what a planner adds to it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.liner.assignment import Assignment
+from twin.liner.plan import CandidatePlan
+from twin.liner.routing import LEG, TRANSFER
+from twin.liner.schedule import WEEK
+from twin.state import TwinState
+
+__all__ = ["WayCosts"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class WayCosts:
+    """Costs (W, B) of ways, money per FFE.
+
+    Parameters
+    ----------
+    assignment
+        The ways.
+    plan
+        The nominal plan, whose prices of slots and moves are part of the cost; None for a cost without.
+
+    Attributes
+    ----------
+    usual
+        (7, W) by weekday: handling, transshipment, air or refusal, time in transit, and slots and moves at the
+        nominal plan's prices.
+    moves, passes
+        (W, P) moves that an FFE takes in each port, and (W, C) 1 where a way goes through a canal.
+    patience
+        What it costs an FFE to wait for the departure a week later.
+    """
+
+    def __init__(self, assignment: Assignment, plan: CandidatePlan | None) -> None:
+        self.assignment = assignment
+        routing, ways = assignment.routing, assignment.ways
+        graph, top = routing.graph, routing.compiled.topology
+        self.time_value = routing.terms.value_of_time
+        self.patience = WEEK * self.time_value
+        self.canals = tuple(routing.canal_resource)
+        through = {r: c for c, r in enumerate(routing.canal_resource[name] for name in self.canals)}
+        self.moves = np.zeros((len(ways), len(graph.port_names)))
+        self.passes = np.zeros((len(ways), len(self.canals)))
+        slots = np.zeros(len(ways))
+        entries: list[tuple[int, int, int, int]] = []
+        for w, way in enumerate(ways):
+            if way.candidate < 0:
+                continue
+            for e, a in enumerate(way.arcs):
+                if routing.arc_kind[a] == LEG:
+                    slots[w] += 0.0 if plan is None else plan.slot_price[routing.arc_tail[a]]
+                    for r in top.use_resource[top.use_ptr[a] : top.use_ptr[a + 1]]:
+                        if int(r) in through:
+                            self.passes[w, through[int(r)]] = 1.0
+                            entries.append((w, e, -1, int(r)))
+                    continue
+                node = routing.arc_tail[a] if routing.arc_tail[a] >= 0 else routing.arc_head[a]
+                port = int(graph.port[node])
+                self.moves[w, port] += 2.0 if routing.arc_kind[a] == TRANSFER else 1.0
+                if routing.move_resource[port] >= 0:
+                    entries.append((w, e, port, int(routing.move_resource[port])))
+        dear = 0.0 if plan is None else self.moves @ plan.move_price
+        self.usual: FloatArray = np.ascontiguousarray(
+            (assignment.way_cost + slots + dear)[None] + self.time_value * assignment.way_days.T
+        )
+        # Where an outage on the way would delay cargo: way, resource, days from now, and days that it takes longer.
+        self._way: IntArray = np.array([w for w, *_ in entries], dtype=np.int64)
+        self._resource: IntArray = np.array([r for *_, r in entries], dtype=np.int64)
+        self._ahead: FloatArray = np.array([self._days_until(w, e) for w, e, _, _ in entries]).reshape(-1, WEEK)
+        self._longer: FloatArray = np.array([self._more_days(w, e, port) for w, e, port, _ in entries])
+        self._starts, self._owner = _runs(self._way)
+
+    def _days_until(self, w: int, place: int) -> list[float]:
+        """Days from each weekday until the arc at a place of a way begins."""
+        routing, top = self.assignment.routing, self.assignment.routing.compiled.topology
+        out = []
+        for today in range(WEEK):
+            day = today
+            for k, a in enumerate(self.assignment.ways[w].arcs[: place + 1]):
+                if routing.arc_kind[a] == LEG:
+                    day += int(routing.schedule.weekday[routing.arc_tail[a]] - day) % WEEK
+                if k < place:
+                    day += int(top.arc_fixed_lead[a])
+            out.append(float(day - today))
+        return out
+
+    def _more_days(self, w: int, place: int, port: int) -> float:
+        """Most days that an outage there costs: those of the next way around a canal; without limit in a port."""
+        routing, top = self.assignment.routing, self.assignment.routing.compiled.topology
+        a = self.assignment.ways[w].arcs[place]
+        if port >= 0 or routing.arc_around[a] < 0:
+            return np.inf
+        return float(top.arc_fixed_lead[routing.arc_around[a]] - top.arc_fixed_lead[a])
+
+    def of(
+        self, state: TwinState, ports: FloatArray | None, canals: FloatArray | None, recovery: FloatArray | None
+    ) -> FloatArray:
+        """Costs (W, B) at a decision epoch.
+
+        Parameters
+        ----------
+        state
+            Its period says the weekday, its availability what is hit.
+        ports, canals
+            (P, B) money per move and (C, B) per FFE through a canal, added; nothing where left out.
+        recovery
+            (B,) days from now until all that is hit is taken to work again; 0 where left out. Cargo that comes to a
+            port before then is taken to wait for it, by the share of moves that is missing; through a canal that is
+            closed then it goes around.
+        """
+        cost = np.ascontiguousarray(self.usual.take(state.period % WEEK, axis=0).T)
+        if ports is not None and ports.any():
+            cost += self.moves @ ports
+        if canals is not None and canals.any():
+            cost += self.passes @ canals
+        if recovery is not None and len(self._way) and recovery.any():
+            lost = 1.0 - state.arrays.availability[self._resource]
+            early = np.maximum(recovery[None] - self._ahead[:, state.period % WEEK], 0.0)
+            delay = np.where(np.isfinite(self._longer)[:, None], (early > 0.0) * self._closed_days[:, None], early)
+            cost[self._owner] += self.time_value * np.add.reduceat(delay * lost, self._starts, axis=0)
+        return cost
+
+    @property
+    def _closed_days(self) -> FloatArray:
+        return np.where(np.isfinite(self._longer), self._longer, 0.0)
+
+
+def _runs(values: IntArray) -> tuple[IntArray, IntArray]:
+    """Where each run of equal numbers begins, and its number."""
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    return starts.astype(np.int64), values[starts]

@@ -1,0 +1,1 @@
+"""Scenarios that ship: what may happen to any liner network."""

@@ -1,0 +1,68 @@
+"""The week that repeats itself: the plan for it on the candidates, and the state that following it leads to.
+
+A liner network that starts empty takes weeks to fill: cargo under way for a month is not there on the first day. What
+is decided and measured begins where the best nominal week has been running for long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.distributions import Recorded
+from twin.engine import Twin
+from twin.liner.assignment import Assignment
+from twin.liner.plan import CandidatePlan, candidate_plan
+from twin.liner.schedule import WEEK
+from twin.state import TwinState
+from twin.tape import Draws
+
+__all__ = ["nominal_plan", "settle", "steady_state"]
+
+FloatArray = NDArray[np.float64]
+
+#: Where cargo is, and what has been done with it: what a settled state has and a fresh one has not.
+_CARGO = ("on_hand", "in_transit", "backorders", "backlog", "demand", "served", "lost", "delivered", "shipped")
+
+
+def nominal_plan(assignment: Assignment) -> CandidatePlan:
+    """The best weekly amounts with all ports at work, time being counted from when cargo is booked."""
+    routing = assignment.routing
+    days = assignment.booked_days()
+    lateness = np.zeros(len(routing.candidates))
+    for w, way in enumerate(assignment.ways):
+        if assignment.flows[way.flow].node < 0 and way.candidate >= 0:
+            lateness[way.candidate] = routing.terms.value_of_time * days[w]
+    return candidate_plan(routing.liner, routing.graph, routing.candidates, lateness=lateness)
+
+
+def steady_state(assignment: Assignment, plan: CandidatePlan, weeks: int = 30) -> TwinState:
+    """One replica after following a plan for some weeks without noise in which nothing fails, on weekday 0.
+
+    Parameters
+    ----------
+    assignment, plan
+        The network, and what goes on its candidates.
+    weeks
+        How many; cargo needs as long as its longest way until weeks are alike.
+    """
+    compiled = assignment.routing.compiled
+    twin, share = Twin(compiled), assignment.plan(plan.ffe)
+    arrays = twin.state.arrays
+    arrays.availability[:] = 1.0
+    lead = np.zeros((1, compiled.n_arcs, 1), dtype=np.int32)
+    works = np.ones((1, compiled.n_resources, 1))
+    untouched = twin.state.exogenous[None].copy()
+    laws = [entry[0] for entry in compiled.demand_distributions]
+    week = np.array([law.values if isinstance(law, Recorded) else [law.mean_value] * WEEK for law in laws]).T
+    for day in range(WEEK * weeks):
+        draws = Draws(week[day % WEEK].reshape(1, -1, 1), lead, works, untouched)
+        twin.step(assignment.orders(twin.state, share, by_booking=True), draws)
+    return twin.state
+
+
+def settle(state: TwinState, settled: TwinState) -> None:
+    """Put the cargo of a settled state of one replica into every replica of a state, which keeps its draws."""
+    for name in _CARGO:
+        getattr(state.arrays, name)[:] = getattr(settled.arrays, name)
+    state.arrays.pipeline[state.ring_order("pipeline")] = settled.logical("pipeline")

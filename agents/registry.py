@@ -54,8 +54,20 @@ class Baseline:
 ALGORITHMS: dict[str, Algorithm] = {
     entry.name: entry
     for entry in (
-        Algorithm("ppo", "stable_baselines3:PPO", frozenset({"Box", "Discrete"}), True, "proximal policy optimisation"),
-        Algorithm("a2c", "stable_baselines3:A2C", frozenset({"Box", "Discrete"}), True, "advantage actor-critic"),
+        Algorithm(
+            "ppo",
+            "stable_baselines3:PPO",
+            frozenset({"Box", "Discrete", "MultiDiscrete"}),
+            True,
+            "proximal policy optimisation",
+        ),
+        Algorithm(
+            "a2c",
+            "stable_baselines3:A2C",
+            frozenset({"Box", "Discrete", "MultiDiscrete"}),
+            True,
+            "advantage actor-critic",
+        ),
         Algorithm("sac", "stable_baselines3:SAC", frozenset({"Box"}), False, "soft actor-critic"),
         Algorithm(
             "td3", "stable_baselines3:TD3", frozenset({"Box"}), False, "twin delayed deterministic policy gradient"
@@ -71,7 +83,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "maskable_ppo",
             "sb3_contrib:MaskablePPO",
-            frozenset({"Discrete"}),
+            frozenset({"Discrete", "MultiDiscrete"}),
             True,
             "PPO that never takes an action that is not possible (pip install 'cogtwin[masks]')",
         ),
@@ -153,6 +165,39 @@ BASELINES: dict[str, Baseline] = {
             "stochastic_program",
             "agents.baselines.stochastic_program:StochasticProgram",
             "a two-stage linear program on sampled demand, solved anew every period",
+        ),
+        Baseline(
+            "routing_static", "agents.baselines.routing_static:StaticPlan", "the best nominal week, whatever happens"
+        ),
+        Baseline(
+            "routing_wait",
+            "agents.baselines.routing_wait:AlwaysWait",
+            "the best nominal week; nothing is loaded that goes by a port that is hit",
+        ),
+        Baseline(
+            "routing_cheapest",
+            "agents.baselines.routing_cheapest:Cheapest",
+            "every flow by its cheapest way, whatever happens",
+        ),
+        Baseline(
+            "routing_avoid",
+            "agents.baselines.routing_avoid:AvoidHitPorts",
+            "every flow by its cheapest way that changes vessels in no port that is hit",
+        ),
+        Baseline(
+            "routing_single_flow",
+            "agents.baselines.routing_single_flow:SingleFlow",
+            "every flow anew by its cheapest way, with the days that an outage is taken to last",
+        ),
+        Baseline(
+            "routing_weekly_program",
+            "agents.baselines.routing_program:WeeklyProgram",
+            "a linear program on the expected bookings of eight weeks that knows of no outage",
+        ),
+        Baseline(
+            "routing_rolling_program",
+            "agents.baselines.routing_program:RollingRouting",
+            "the same, with the moves that outages leave for as long as they are taken to last",
         ),
     )
 }

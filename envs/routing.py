@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -40,7 +41,7 @@ from twin.liner.steady import nominal_plan, settle, steady_state
 from twin.liner.terms import RoutingTerms
 from twin.state import TwinState
 
-__all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports"]
+__all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports", "worth_of_cargo"]
 
 FloatArray = NDArray[np.float64]
 
@@ -74,9 +75,9 @@ class RoutingTask:
         scenario: str | Path | Scenario | None = "random_events",
         severity: float | None = None,
         port_headroom: float = 1.25,
-        decision: Literal["day", "week"] = "day",
+        decision: str = "day",
         action_mode: str = "prices",
-        base: Literal["nominal", "none"] = "nominal",
+        base: str = "nominal",
         price_scale: float = 500.0,
         horizon: int = 182,
         finite: bool = False,
@@ -116,15 +117,21 @@ class RoutingTask:
         self.decision = decision
         self.periods_per_decision = WEEK if decision == "week" else 1
         self.horizon, self.finite = int(horizon), bool(finite)
+        self.price_scale = float(price_scale)
+        self._worth = worth_of_cargo(self.assignment)
+        self._show(action_mode, observe)
+
+    def _show(self, action_mode: str, observe: Sequence[str] | None) -> None:
+        """Make the observation and the codec."""
         outlook = observe is not None and "outlook" in observe and ever_fails(self.compiled)
         self.watcher: Watcher | None = Watcher(self.compiled) if outlook else None
         self.observation = routing_observation(
             self.assignment,
             self.costs,
-            fuel=1.0 if events is None else events.fuel,
+            fuel=1.0 if self.scenario is None else self.scenario.fuel,
             finite=self.finite,
             horizon=self.horizon,
-            unit=decision,
+            unit=self.decision,
             observe=observe,
             watcher=self.watcher,
         )
@@ -140,11 +147,16 @@ class RoutingTask:
         }
         arcs = self.compiled.n_arcs
         self.routing_codec = kinds[action_mode](
-            np.zeros(arcs), np.zeros(arcs), np.full(arcs, np.inf), self.assignment, self.costs, float(price_scale)
+            np.zeros(arcs), np.zeros(arcs), np.full(arcs, np.inf), self.assignment, self.costs, self.price_scale
         )
         self.codec: Codec = self.routing_codec
         self.action_space: spaces.Space[Any] = self.routing_codec.space()
-        self._worth = _worth(self.assignment)
+
+    def acting(self, action_mode: str, observe: Sequence[str] | None = None) -> RoutingTask:
+        """The same problem with another action and another observation."""
+        other = copy.copy(self)
+        other._show(action_mode, observe)
+        return other
 
     def begin(
         self, twin: Twin, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
@@ -238,7 +250,7 @@ def busiest_ports(assignment: Assignment, plan: CandidatePlan) -> tuple[str, ...
     return tuple(names[p] for p in order if own[p] > 0.0)
 
 
-def _worth(assignment: Assignment) -> FloatArray:
+def worth_of_cargo(assignment: Assignment) -> FloatArray:
     """Money per FFE at every stock point (I,): the revenue to come less the least cost of what is left of the way."""
     routing = assignment.routing
     worth = routing.graph.revenue[routing.stock_demand].astype(np.float64)

@@ -129,7 +129,7 @@ def _agent(item: Item, folder: Path) -> Result:
 def _policy(item: Item, config: EvaluateConfig, compiled: CompiledNetwork, folder: Path) -> Result:
     name = str(config.policy)
     tuned, seconds = _tuned(name, compiled, config.env, config.tuning, folder)
-    policy, task = baseline_problem(compiled, config.env, tuned)
+    policy, task = baseline_problem(compiled, config.env, tuned, config.network)
     result = _evaluated(item, policy, task, config.evaluation)
     return {**result, "seconds": seconds, "parameters": tuned.parameters.tolist(), "tuning_cost": tuned.cost}
 

@@ -9,6 +9,8 @@ from pydantic import Field, PositiveFloat, ValidationError
 
 from envs.actions import ACTION_MODES, ActionMode
 from envs.inventory_features import ArrivalMode, Group
+from envs.routing_actions import ROUTING_MODES, RoutingMode
+from envs.routing_features import RoutingGroup
 from envs.switching_actions import SWITCHING_MODES, SwitchingMode
 from twin.errors import CogTwinError, ConfigError
 from twin.schema import Flag, StrictModel, explain
@@ -23,6 +25,7 @@ __all__ = [
     "ExportConfig",
     "NetworkConfig",
     "NormaliseConfig",
+    "RoutingConfig",
     "TrainConfig",
     "TrainingConfig",
     "TuningConfig",
@@ -43,20 +46,36 @@ class NetworkConfig(StrictModel):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class EnvConfig(StrictModel):
-    """The decision problem; see :class:`envs.inventory.InventoryEnv`, :class:`envs.switching.SupplierSwitchingEnv`."""
+class RoutingConfig(StrictModel):
+    """What only routing has; see :class:`envs.routing.RoutingEnv`."""
 
-    id: Literal["cogtwin/Inventory-v0", "cogtwin/SupplierSwitching-v0"] = "cogtwin/Inventory-v0"
-    action_mode: ActionMode | SwitchingMode = "base_stock"
+    itineraries: str | None = None
+    terms: dict[str, Any] = Field(default_factory=dict)
+    scenario: str | None = "random_events"
+    severity: float | None = Field(default=None, ge=0.0, lt=1.0)
+    port_headroom: float = Field(default=1.25, ge=1.0)
+    decision: Literal["day", "week"] = "day"
+    base: Literal["nominal", "none"] = "nominal"
+    price_scale: PositiveFloat = 500.0
+
+
+class EnvConfig(StrictModel):
+    """The decision problem; see :class:`envs.inventory.InventoryEnv`, :class:`envs.switching.SupplierSwitchingEnv` and
+    :class:`envs.routing.RoutingEnv`.
+    """
+
+    id: Literal["cogtwin/Inventory-v0", "cogtwin/SupplierSwitching-v0", "cogtwin/Routing-v0"] = "cogtwin/Inventory-v0"
+    action_mode: ActionMode | SwitchingMode | RoutingMode = "base_stock"
     residual: bool = False
     residual_scale: PositiveFloat = 0.5
     base: Literal["status", "risk"] = "status"
     notches: list[PositiveFloat] = Field(default=[1.0], min_length=1)
     horizon: Count = 104
     finite: bool = False
-    observe: list[Group] | None = Field(default=None, min_length=1)
+    observe: list[Group | RoutingGroup] | None = Field(default=None, min_length=1)
     arrivals: ArrivalMode = "bands"
     forecast: Count = 1
+    routing: RoutingConfig = RoutingConfig()
 
     @property
     def switching(self) -> bool:
@@ -64,8 +83,15 @@ class EnvConfig(StrictModel):
         return self.id == "cogtwin/SupplierSwitching-v0"
 
     @property
+    def routes(self) -> bool:
+        """Whether the decisions are those of routing."""
+        return self.id == "cogtwin/Routing-v0"
+
+    @property
     def action_space(self) -> str:
         """Name of the action space."""
+        if self.action_mode == "itinerary":
+            return "MultiDiscrete"
         return "Discrete" if self.action_mode in ("discrete", "moves") else "Box"
 
 
@@ -223,7 +249,8 @@ def _joint_problems(config: TrainConfig) -> list[str]:
     from twin.errors import did_you_mean
 
     agent, training, problems = config.agent, config.training, []
-    modes = SWITCHING_MODES if config.env.switching else ACTION_MODES
+    modes: tuple[str, ...] = SWITCHING_MODES if config.env.switching else ACTION_MODES
+    modes = ROUTING_MODES if config.env.routes else modes
     if config.env.action_mode not in modes:
         problems.append(
             f"env.action_mode: {config.env.id} has no mode '{config.env.action_mode}' (allowed: {', '.join(modes)})"
@@ -250,6 +277,10 @@ def _joint_problems(config: TrainConfig) -> list[str]:
             "env.residual: corrects tuned levels or safety amounts; use it with action_mode base_stock, discrete or "
             "echelon, not with quantity"
         )
+    if config.env.residual and config.env.routes:
+        problems.append("env.residual: a routing action corrects no policy that is tuned (allowed: false)")
+    if training.accrual and config.env.routes:
+        problems.append("training.accrual: cargo has no standard cost (allowed: false)")
     if training.accrual and config.env.finite:
         problems.append("training.accrual: needs a continuing problem; use it with env.finite=false")
     return problems

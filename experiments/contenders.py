@@ -15,7 +15,7 @@ from agents.evaluation import Measurement, measure
 from agents.policy import Policy
 from agents.registry import baseline
 from envs.task import Task
-from experiments.config import EnvConfig, EvaluationConfig, TrainConfig, TuningConfig
+from experiments.config import EnvConfig, EvaluationConfig, NetworkConfig, TrainConfig, TuningConfig
 from experiments.loading import LoadedRun, load_run
 from experiments.problems import baseline_problem, parameter_names, tune_all
 from experiments.runs import RunFolder
@@ -197,8 +197,9 @@ def classical(
     tuning: TuningConfig,
     *,
     known: Mapping[str, TunedPolicy] | None = None,
+    network: NetworkConfig | None = None,
 ) -> list[Contender]:
-    """Classical policies, tuned unless they are known already.
+    """Classical policies, tuned unless they are known already; on a liner network ``network`` says which.
 
     Raises
     ------
@@ -212,7 +213,7 @@ def classical(
     out = []
     for name in names:
         entry = tuned[name]
-        policy, task = baseline_problem(compiled, env, entry)
+        policy, task = baseline_problem(compiled, env, entry, network)
         about = {
             "kind": "classical",
             "summary": baseline(name).summary,

@@ -72,16 +72,17 @@ def episode(config: EpisodeConfig) -> Episode:
     problems: dict[str, tuple[Policy, Task]] = {}
     if config.run is not None:
         run = load_run(config.run, model=config.model)
-        compiled, env, tuned = run.compiled, run.config.env, run.tuned
+        compiled, env, tuned, network = run.compiled, run.config.env, run.tuned, run.config.network
         problems[run.config.agent.algorithm] = (run.policy, run.task)
         # The rule that the agent started from, or the best by tuning.
         other = config.policy or min(tuned, key=lambda name: tuned[name].cost or 0.0)
     else:
         compiled, env, tuned = compiled_network(config.network, config.env), config.env, {}
+        network = config.network
         other = baseline(str(config.policy)).name
     if other not in tuned:
         tuned = tuned | tune_all(compiled, config.tuning, (baseline(other).name,), env=env)
-    problems[other] = baseline_problem(compiled, env, tuned[other])
+    problems[other] = baseline_problem(compiled, env, tuned[other], network)
     seed = world_seed(Purpose.EVALUATION, config.evaluation.seed)
     task = next(iter(problems.values()))[1]
     path = config.path

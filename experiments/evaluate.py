@@ -12,7 +12,7 @@ from experiments.cli import run_command, say
 from experiments.config import EvaluateConfig
 from experiments.contenders import Contender, classical, grouped
 from experiments.loading import load_run
-from experiments.problems import REFERENCES, compiled_network, save_tuned
+from experiments.problems import compiled_network, save_tuned, usual
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
@@ -70,18 +70,19 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
     contenders: list[Contender] = []
     if config.run is not None:
         run = load_run(config.run, model=config.model)
-        compiled, env, known = run.compiled, run.config.env, run.tuned
+        compiled, env, network, known = run.compiled, run.config.env, run.config.network, run.tuned
         names: tuple[str, ...] = tuple(known)
         contenders += grouped([run])
     else:
         name = baseline(str(config.policy)).name
-        compiled, env, known = compiled_network(config.network, config.env), config.env, {}
+        compiled, env, network = compiled_network(config.network, config.env), config.env, config.network
+        known = {}
         # The policy that was asked for comes first; the others are what it is compared with.
-        names = (name, *(other for other in REFERENCES if other != name))
-    rules = classical(names, compiled, env, config.tuning, known=known)
+        names = (name, *(other for other in usual(env) if other != name))
+    rules = classical(names, compiled, env, config.tuning, known=known, network=network)
     contenders += rules
     measurements = {one.name: one.measure(config.evaluation) for one in contenders}
-    compared = tuple(other for other in names if config.run is not None or other in REFERENCES)
+    compared = tuple(other for other in names if config.run is not None or other in usual(env))
     horizon = env.horizon if env.finite else None
     comparison = compare(compiled.network, config.evaluation, measurements, compared, horizon=horizon)
     tuned = {one.name: one.tuned for one in rules if one.tuned is not None}

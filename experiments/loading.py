@@ -14,6 +14,7 @@ from agents.baselines.tuning import TunedPolicy
 from agents.learners.normalise import load_normalisation
 from agents.learners.sb3 import NormalisedPolicy, load
 from envs.inventory import InventoryTask
+from envs.routing import RoutingTask
 from envs.sb3 import TwinVecEnv
 from experiments.config import TrainConfig
 from experiments.problems import load_tuned, make_task, task_arguments
@@ -43,7 +44,7 @@ class LoadedRun:
     folder: RunFolder
     config: TrainConfig
     compiled: CompiledNetwork
-    task: InventoryTask
+    task: InventoryTask | RoutingTask
     arguments: dict[str, object]
     model: BaseAlgorithm
     normalise: VecNormalize
@@ -94,7 +95,7 @@ def load_run(path: str | Path, *, model: str = "best") -> LoadedRun:
     compiled = compile_network(Network.load(folder.path / "network.yaml"))
     tuned = load_tuned(folder.path / "baselines.json", compiled)
     arguments = task_arguments(config.env, tuned)
-    task = make_task(compiled, config.env, tuned)
+    task = make_task(compiled, config.env, tuned, config.network)
     world = TwinVecEnv(task, 1)
     normalise = load_normalisation(folder.path / model / "normalisation.npz", world, training=False)
     loaded = load(config.agent.algorithm, folder.path / model / "model.zip", device="cpu")

@@ -10,45 +10,64 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from agents.baselines.routing import RoutingPolicy
 from agents.baselines.simulation import acting_task
 from agents.baselines.tuning import TunedPolicy, TuningBudget, tune
 from agents.policy import Policy
-from agents.registry import baseline, load_class
+from agents.registry import BASELINES, baseline, load_class
 from envs.inventory import InventoryTask
+from envs.routing import RoutingTask
 from envs.switching import SwitchingTask
+from envs.task import Task
 from experiments.config import EnvConfig, NetworkConfig, TuningConfig
 from twin.compile import CompiledNetwork, compile_network
-from twin.errors import RunError
+from twin.errors import ConfigError, RunError
 from twin.files import write_text
 from twin.library import resolve
 
 __all__ = [
     "REFERENCES",
+    "ROUTING_REFERENCES",
     "baseline_problem",
     "compiled_network",
     "load_tuned",
     "make_task",
     "parameter_names",
     "references",
+    "routing_task",
     "save_tuned",
     "task_arguments",
     "tune_all",
+    "usual",
 ]
 
 #: What every policy is compared with: the best constant order, and the best base-stock policy.
 REFERENCES = ("constant", "base_stock")
+ROUTING_REFERENCES = ("routing_static", "routing_cheapest")
 
 
 def compiled_network(config: NetworkConfig, env: EnvConfig | None = None) -> CompiledNetwork:
     """The network a configuration names, compiled; with the records that decisions among suppliers look at."""
+    if env is not None and env.routes:
+        return routing_task(config, env).compiled
     network = resolve(config.name, **config.parameters)
     if env is not None and env.switching:
         network = network.model_copy(update={"records": True})
     return compile_network(network)
 
 
+def usual(env: EnvConfig) -> tuple[str, ...]:
+    """The classical policies that every other one stands beside."""
+    return ROUTING_REFERENCES if env.routes else REFERENCES
+
+
 def references(env: EnvConfig) -> tuple[str, ...]:
-    """The classical policies that an agent is compared with: the two, and the one that a residual action corrects."""
+    """The classical policies that an agent is compared with: the two, and the one that a residual action corrects.
+
+    In routing the nominal plan and the cheapest ways; nothing where a decision is a week, as these decide daily.
+    """
+    if env.routes:
+        return ROUTING_REFERENCES if env.routing.decision == "day" else ()
     return tuple(dict.fromkeys((*REFERENCES, _corrected(env)))) if env.residual else REFERENCES
 
 
@@ -85,10 +104,47 @@ def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = Non
     return arguments
 
 
+def routing_task(network: NetworkConfig, env: EnvConfig) -> RoutingTask:
+    """The routing task of a configuration; the network is one of :mod:`twin.liner`.
+
+    Raises
+    ------
+    ConfigError
+        When the network is given parameters: liner networks have none.
+    """
+    if network.parameters:
+        raise ConfigError(f"network.parameters: a liner network has none, received {sorted(network.parameters)}")
+    options = env.routing.model_dump()
+    return RoutingTask(
+        network.name,
+        action_mode=env.action_mode,
+        horizon=env.horizon,
+        finite=env.finite,
+        observe=env.observe,
+        **options,
+    )
+
+
 def make_task(
-    compiled: CompiledNetwork, env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = None
-) -> InventoryTask:
-    """The task of a configuration, with the arguments of :func:`task_arguments`."""
+    compiled: CompiledNetwork,
+    env: EnvConfig,
+    tuned: Mapping[str, TunedPolicy] | None = None,
+    network: NetworkConfig | None = None,
+) -> InventoryTask | RoutingTask:
+    """The task of a configuration, with the arguments of :func:`task_arguments`.
+
+    Raises
+    ------
+    RunError
+        When it is one of routing, and the liner network has changed since ``compiled`` was made of it, or is not given.
+    """
+    if env.routes:
+        if network is None:
+            raise RunError("a routing task is made of a liner network, and none is given")
+        task = routing_task(network, env)
+        if task.compiled.content_hash() != compiled.content_hash():
+            raise RunError(f"the liner network '{network.name}', its itineraries or its scenario have changed")
+        return task
     return (SwitchingTask if env.switching else InventoryTask)(compiled, **task_arguments(env, tuned))
 
 
@@ -122,6 +178,10 @@ def tune_all(
     tuned = {}
     for name in names:
         baseline(name)
+        if env is not None and env.routes:
+            _routing_policy(name)
+            tuned[name] = TunedPolicy(name, np.zeros(0), None, None, 0)
+            continue
         with tqdm(
             total=config.restarts * config.generations,
             desc=f"tuning {name}",
@@ -180,15 +240,33 @@ def load_tuned(path: Path, compiled: CompiledNetwork) -> dict[str, TunedPolicy]:
 
 def parameter_names(compiled: CompiledNetwork, policy: str) -> tuple[str, ...]:
     """Names of the parameters of a classical policy on a network."""
-    names: tuple[str, ...] = load_class(baseline(policy).path).space(acting_task(compiled, policy)).names
+    kind = load_class(baseline(policy).path)
+    if issubclass(kind, RoutingPolicy):
+        return ()
+    names: tuple[str, ...] = kind.space(acting_task(compiled, policy)).names
     return names
 
 
-def baseline_problem(compiled: CompiledNetwork, env: EnvConfig, tuned: TunedPolicy) -> tuple[Policy, InventoryTask]:
+def _routing_policy(name: str) -> type[RoutingPolicy]:
+    kind: type[RoutingPolicy] = load_class(baseline(name).path)
+    if not issubclass(kind, RoutingPolicy):
+        known = [other for other, entry in BASELINES.items() if issubclass(load_class(entry.path), RoutingPolicy)]
+        raise ConfigError(f"the policy '{name}' does not route (allowed: {', '.join(known)})")
+    return kind
+
+
+def baseline_problem(
+    compiled: CompiledNetwork, env: EnvConfig, tuned: TunedPolicy, network: NetworkConfig | None = None
+) -> tuple[Policy, Task]:
     """A tuned classical policy and a task in which it acts exactly: same network, paths and costs, and no action box.
 
     The task shows what the policy needs, whatever the configured environment shows.
     """
+    if env.routes:
+        made, kind = make_task(compiled, env, None, network), _routing_policy(tuned.policy)
+        if isinstance(made, RoutingTask):
+            acting = kind.acting(made)
+            return kind(acting), acting
     task = acting_task(compiled, tuned.policy, horizon=env.horizon, finite=env.finite)
     policy: Policy = load_class(baseline(tuned.policy).path)(task, tuned.parameters)
     return policy, task

@@ -81,7 +81,7 @@ def train(config: TrainConfig) -> TrainResult:
             return _run(extended, folder, resumed=True, extended=config.extend > 0)
     if config.extend:
         raise ConfigError("extend: adds steps to a run that resume= names; for a new run use training.steps=")
-    compiled_network(config.network)  # a network that does not exist leaves no folder behind
+    compiled_network(config.network, config.env)  # a network that does not exist leaves no folder behind
     folder = RunFolder.create(config.output, config.name)
     with folder.locked():
         folder.write_config(config)
@@ -141,7 +141,7 @@ def _learn(
         save_tuned(tuned_file, tuned, compiled)
     tuning_seconds = time.perf_counter() - started
 
-    task = make_task(compiled, config.env, tuned)
+    task = make_task(compiled, config.env, tuned, config.network)
     world = TwinVecEnv(
         task, training.replicas, seed=seeds["training"], stagger=training.stagger, accrual=training.accrual
     )

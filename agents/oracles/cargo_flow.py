@@ -7,7 +7,6 @@ published networks of LINERLIB its objective is the published one (docs/routing.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from scipy import sparse
 
 from agents.oracles.cargo_itineraries import Itinerary, itineraries, on_columns
 from agents.oracles.cargo_program import TERMS, CargoProgram, cargo_program
+from agents.oracles.highs import optimum, standing_model
 from twin.errors import ConfigError
 from twin.liner.calls import CallGraph, call_graph
 from twin.liner.network import LinerNetwork
@@ -150,11 +150,7 @@ class CargoFlow:
         ConfigError
             When HiGHS stops without an optimum (numbers that no network can show).
         """
-        self._model.run()
-        status = self._model.modelStatusToString(self._model.getModelStatus())
-        if status != "Optimal":
-            raise ConfigError(f"HiGHS found no optimal cargo flow of {self.network.name}: {status}")
-        x = np.maximum(np.array(self._model.getSolution().col_value), 0.0)
+        x = np.maximum(optimum(self._model, f"cargo flow of {self.network.name}"), 0.0)
         terms = dict(zip(TERMS, (self.program.terms @ x).tolist(), strict=True))
         terms["fixed"] = self._fixed
         objective = -sum(terms.values())
@@ -190,24 +186,8 @@ def _amounts(what: str, values: ArrayLike, size: int, *, finite: bool = False) -
 
 
 def _model(program: CargoProgram) -> Any:
-    try:
-        # Its types are there or not, as it is installed or not; what is checked should not depend on that.
-        highspy: Any = importlib.import_module("highspy")
-    except ModuleNotFoundError as error:
-        raise ImportError("cargo flows need HiGHS: pip install 'cogtwin[routing]'") from error
+    cost = np.asarray(program.terms.sum(axis=0), dtype=np.float64).ravel()
+    rows = (np.concatenate([program.equal_to, np.full(len(program.at_most), -np.inf)]),)
     matrix = sparse.vstack([program.equal, program.most]).tocsr()
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = program.columns, matrix.shape[0]
-    lp.col_cost_ = np.asarray(program.terms.sum(axis=0), dtype=np.float64).ravel()
-    lp.col_lower_, lp.col_upper_ = np.zeros(program.columns), np.full(program.columns, np.inf)
-    lp.row_lower_ = np.concatenate([program.equal_to, np.full(len(program.at_most), -np.inf)])
-    lp.row_upper_ = np.concatenate([program.equal_to, program.at_most])
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    model = highspy.Highs()
-    model.setOptionValue("output_flag", False)
-    # The simplex method starts from the last basis; one thread, because many programs run side by side.
-    model.setOptionValue("solver", "simplex")
-    model.setOptionValue("threads", 1)
-    model.passModel(lp)
-    return model
+    bounds = np.zeros(program.columns), np.full(program.columns, np.inf)
+    return standing_model(cost, bounds, matrix, (*rows, np.concatenate([program.equal_to, program.at_most])))

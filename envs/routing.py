@@ -274,13 +274,13 @@ class RoutingEnv(TwinEnv):
 
     ## Action Space
     ``action_mode="prices"`` (the default): ``Box(-1, 1, (ports + canals + 2,), float32)``. Every flow (bookings of a
-    demand, or its cargo at a call) takes the way that costs least: handling, transshipment and the value of its days,
-    and what slots and moves are worth in the nominal week (``base="nominal"``; ``"none"`` leaves that out). Bookings
-    that find no room on it take the next cheapest, unless waiting a week costs less; those that have most to lose
-    choose first. The action adds, in order: a surcharge per move in each port, and per FFE through each canal that may
-    close (1 is ``price_scale``); the days until what is hit is taken to work again (1 is 56, below 0 counts as 0),
-    which makes ways through it later; and the share of every departure's slots that is kept for later cargo (1 is
-    half, below 0 counts as 0). The zero action adds nothing.
+    demand, or its cargo at a call) takes the way that costs least: handling, transshipment, the value of its days (of
+    bookings over a week's mean), and 99 % of what slots and moves are worth in the nominal week (``base="nominal"``;
+    ``"none"`` leaves that out). Bookings that find no room on it take the next cheapest, unless waiting a week costs
+    less; those that have most to lose choose first. The action adds, in order: a surcharge per move in each port, and
+    per FFE through each canal that may close (1 is ``price_scale``); the days until what is hit is taken to work again
+    (1 is 56, below 0 counts as 0), which makes ways through it later; and the share of every departure's slots that is
+    kept for later cargo (1 is half, below 0 counts as 0). The zero action adds nothing.
 
     ``action_mode="itinerary"``: ``MultiDiscrete``, a number for every flow (``task.routing_codec.names``): 0 waits, k
     takes its k-th way, the last being refusal. A way is possible when something of its demand is on the network and

@@ -13,6 +13,10 @@ from twin.state import TwinState
 
 __all__ = ["WayCosts"]
 
+#: Share of the nominal plan's prices that counts: cargo for which they leave nothing, of which a plan carries a part,
+#: is not refused as a whole for a rounding error.
+_BELOW = 0.99
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -30,8 +34,8 @@ class WayCosts:
     Attributes
     ----------
     usual
-        (7, W) by weekday: handling, transshipment, air or refusal, time in transit, and slots and moves at the
-        nominal plan's prices.
+        (7, W) by weekday: handling, transshipment, air or refusal; time to delivery, of bookings from when they are
+        made or over a week's mean; and slots and moves at the nominal plan's prices.
     moves, passes
         (W, P) moves that an FFE takes in each port, and (W, C) 1 where a way goes through a canal.
     patience
@@ -67,9 +71,12 @@ class WayCosts:
                 if routing.move_resource[port] >= 0:
                     entries.append((w, e, port, int(routing.move_resource[port])))
         dear = 0.0 if plan is None else self.moves @ plan.move_price
-        self.usual: FloatArray = np.ascontiguousarray(
-            (assignment.way_cost + slots + dear)[None] + self.time_value * assignment.way_days.T
-        )
+        days = assignment.way_days.T.astype(np.float64)
+        # Whether a booking pays does not depend on the day of the week on which it is looked at.
+        bookings = int(assignment.first_way[len(graph.demand)])
+        days[:, :bookings] = assignment.booked_days()[:bookings]
+        worth = _BELOW * (slots + dear)
+        self.usual: FloatArray = np.ascontiguousarray((assignment.way_cost + worth)[None] + self.time_value * days)
         # Where an outage on the way would delay cargo: way, resource, days from now, and days that it takes longer.
         self._way: IntArray = np.array([w for w, *_ in entries], dtype=np.int64)
         self._resource: IntArray = np.array([r for *_, r in entries], dtype=np.int64)

@@ -65,14 +65,16 @@ def by_hand(made, twin, b):
     top, arrays = routing.compiled.topology, state.arrays
     cost = []
     for w, way in enumerate(assignment.ways):
-        total = float(assignment.way_cost[w]) + routing.terms.value_of_time * float(assignment.way_days[w, weekday])
+        days = assignment.way_days[w]
+        days = float(days.mean() if assignment.flows[way.flow].node < 0 else days[weekday])
+        total = float(assignment.way_cost[w]) + routing.terms.value_of_time * days
         for a in way.arcs:
             if way.candidate >= 0 and routing.arc_kind[a] == LEG:
-                total += made.plan.slot_price[routing.arc_tail[a]]
+                total += 0.99 * made.plan.slot_price[routing.arc_tail[a]]
             elif way.candidate >= 0:
                 node = routing.arc_head[a] if routing.arc_kind[a] == LOAD else routing.arc_tail[a]
                 moves = 2.0 if routing.arc_kind[a] == TRANSFER else 1.0
-                total += moves * made.plan.move_price[graph.port[node]]
+                total += 0.99 * moves * made.plan.move_price[graph.port[node]]
         cost.append(total)
     room = graph.leg_capacity.astype(float).copy()
     share = np.zeros((routing.compiled.n_arcs, 1))

@@ -67,6 +67,7 @@ SWITCHING: dict[str, Any] = {
 #: Every option of every group, built from Python.
 OPTIONS: dict[str, dict[str, Any]] = {
     "network": {
+        "baltic": NetworkConfig(name="baltic"),
         "beer_game": NetworkConfig(name="beer_game"),
         "serial_chain": NetworkConfig(name="serial_chain"),
         "essential_medicines": NetworkConfig(name="essential_medicines"),

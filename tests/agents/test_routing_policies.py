@@ -1,0 +1,130 @@
+"""Classical routing policies: what they read is what is there, and none beats the program that knows everything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.baselines.routing import RoutingPolicy
+from agents.baselines.routing_cheapest import Cheapest
+from agents.evaluation import measure
+from agents.registry import BASELINES, load_class
+from envs.core import Batch
+from envs.inventory import InventoryTask
+from envs.routing import RoutingTask, worth_of_cargo
+from tests.envs.test_routing import started, task
+from twin.engine import Twin
+from twin.errors import ActionError
+
+RULES = [name for name in BASELINES if name.startswith("routing_")]
+SIMPLE = [name for name in RULES if "program" not in name]
+
+
+def kind(name) -> type[RoutingPolicy]:
+    return load_class(BASELINES[name].path)
+
+
+def foresight(made, batch, days):
+    """Cost of the best schedule of every replica's own path, fixed cost included, and its orders (T, A, B)."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    from agents.oracles.cargo_schedule import CargoSchedule
+
+    state, top = batch.twin.state, made.compiled.topology
+    draws = batch.twin.tape.block(state, days)
+    program = CargoSchedule(made.assignment, days, worth_of_cargo(made.assignment))
+    costs, orders = [], []
+    for b in range(batch.replicas):
+        works = np.concatenate([state.arrays.availability[None, :, b], draws.availability[:-1, :, b]])
+        plan = program.plan(state, b, draws.demand[:, :, b], works)
+        fixed = np.where(works == 0.0, top.resource_overhead_down, top.resource_overhead).sum()
+        costs.append(plan.cost + fixed)
+        orders.append(plan.orders)
+    return np.array(costs), np.stack(orders, axis=2)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_it_fits_the_routing_environment_alone(name):
+    """In the mode orders, with all cargo shown, day by day; elsewhere there is a reason."""
+    if "program" in name:
+        pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    made = task()
+    assert kind(name).fits(kind(name).acting(made)) is None
+    assert "prices" in str(kind(name).fits(made))
+    assert "at_calls" in str(kind(name).fits(made.acting("orders")))
+    weekly = task(decision="week")
+    assert "day by day" in str(kind(name).fits(kind(name).acting(weekly)))
+    assert kind(name).fits(InventoryTask("serial_chain")) is not None
+    with pytest.raises(ActionError, match=name):
+        kind(name)(made)
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+@pytest.mark.parametrize("seed", [None, 1])
+def test_it_decides_on_an_observation_as_on_the_twin(name, seed):
+    """Orders from what is read are those from the state itself, but for the rounding of an observation."""
+    acting = kind(name).acting(task(seed))
+    policy, batch = kind(name)(acting), started(acting)
+    observation = batch.observe()
+    for _ in range(25):
+        exact = policy.orders(batch.twin.state)
+        action, _ = policy.predict(observation)
+        np.testing.assert_allclose(action.T, exact, rtol=1e-4, atol=2e-3)
+        observation = batch.step(action).observation
+
+
+def test_the_cheapest_is_the_zero_action():
+    """The rule costs what the zero action costs, to the rounding of an observation."""
+    made = task()
+    acting = Cheapest.acting(made)
+    rule, zero = started(acting), started(made)
+    policy, observation = Cheapest(acting), rule.observe()
+    nothing = np.zeros((4, *made.action_space.shape), dtype=np.float32)
+    for _ in range(30):
+        result = rule.step(policy.predict(observation)[0])
+        observation = result.observation
+        np.testing.assert_allclose(result.reward, zero.step(nothing).reward, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_no_rule_costs_less_than_foresight(seed):
+    """Over 42 days with outages, on every path, what is left at the end counted."""
+    made = task(seed, finite=True, horizon=42)
+    batch = started(made, replicas=3, seed=9)
+    bound, _ = foresight(made, batch, 42)
+    for name in RULES:
+        acting = kind(name).acting(made)
+        cost = measure(kind(name)(acting), acting, seed=9, paths=3, periods=0, warm_up=0).cost * 42
+        assert (bound <= cost + 1e-6 * np.abs(cost)).all(), name
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_the_program_pays_what_the_twin_pays_for_its_orders(seed):
+    """Its orders followed on the twin cost what it says, to ten digits: both speak of one model."""
+    made = task(seed, finite=True, horizon=42, action_mode="orders")
+    batch = started(made, replicas=2, seed=9)
+    bound, orders = foresight(made, batch, 42)
+    twin: Twin = batch.twin
+    paid = sum(twin.step(orders[t]).sum(axis=0) for t in range(42)) - made.left(twin.state)
+    np.testing.assert_allclose(paid, bound, rtol=1e-9, atol=1e-3)
+
+
+def test_rolling_beats_what_ignores_outages():
+    """Half of all moves of the busiest port lost: heeding that is worth something, paired over paths."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    made = RoutingTask(scenario="cyber_attack", finite=True, horizon=56)
+    cost = {}
+    for name in ("routing_rolling_program", "routing_weekly_program"):
+        acting = kind(name).acting(made)
+        cost[name] = measure(kind(name)(acting), acting, seed=3, paths=3, periods=0, warm_up=0).cost
+    assert (cost["routing_rolling_program"] < cost["routing_weekly_program"]).all()
+
+
+def test_batches_do_not_change_what_a_path_earns():
+    """A path alone is the path among others."""
+    made = task()
+    nothing = np.zeros((1, *made.action_space.shape), dtype=np.float32)
+    many, one = started(made, replicas=3), Batch(made, 1)
+    one.reset(np.array([5], dtype=np.uint64), np.array([2], dtype=np.uint32), np.zeros(1, dtype=np.uint32))
+    for _ in range(20):
+        earned = many.step(np.repeat(nothing, 3, axis=0)).reward[2]
+        assert one.step(nothing).reward[0] == earned

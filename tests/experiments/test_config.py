@@ -64,6 +64,8 @@ SWITCHING: dict[str, Any] = {
     "finite": True,
 }
 
+ROUTING: dict[str, Any] = {"id": "cogtwin/Routing-v0", "action_mode": "prices", "horizon": 182, "finite": True}
+
 #: Every option of every group, built from Python.
 OPTIONS: dict[str, dict[str, Any]] = {
     "network": {
@@ -110,6 +112,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
             horizon=36,
             finite=True,
         ),
+        "routing": EnvConfig(**ROUTING),
+        "routing_itinerary": EnvConfig(**{**ROUTING, "action_mode": "itinerary"}),
+        "routing_weekly": EnvConfig(**{**ROUTING, "horizon": 26, "routing": {"decision": "week"}}),
         "two_suppliers": EnvConfig(observe=["position", "arriving", "availability", "periods_left"], arrivals="slots"),
         "supplier_switching": EnvConfig(**SWITCHING),
         "supplier_moves": EnvConfig(**SWITCHING | {"action_mode": "moves", "notches": [0.5, 0.75, 1.0, 1.5, 2.0]}),

@@ -1,0 +1,65 @@
+"""Routing on the command line: training, and the comparison with the classical policies that route."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.baselines.routing import RoutingPolicy
+from experiments.cli import compose
+from experiments.config import EvaluateConfig, TrainConfig, parse
+from experiments.evaluate import evaluate
+from experiments.problems import ROUTING_REFERENCES, baseline_problem, compiled_network, make_task, tune_all
+from experiments.train import train
+from twin.errors import ConfigError, RunError
+
+SMOKE = ["network=baltic", "env.horizon=14", "evaluation=smoke", "tuning=smoke"]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ["env=routing"],
+        ["env=routing_weekly", "env.horizon=4"],
+        [
+            "env=routing_itinerary",
+            "agent=maskable_ppo",
+            "agent.parameters.n_steps=16",
+            "agent.parameters.batch_size=64",
+        ],
+    ],
+)
+def test_an_agent_is_trained_and_compared(tmp_path: Path, chosen: list[str]) -> None:
+    """A run of a few steps leaves what evaluation needs: beside it stand the plan and the cheapest ways, if daily."""
+    if "agent=maskable_ppo" in chosen:
+        pytest.importorskip("sb3_contrib", reason="needs the extra 'masks'")
+    few = ["training=smoke", "training.steps=512", "training.replicas=4", f"output={tmp_path}"]
+    result = train(parse(TrainConfig, compose("train", [*SMOKE, *chosen, *few])))
+    compared = evaluate(parse(EvaluateConfig, compose("evaluate", [*SMOKE, f"run={result.folder}"])))
+    weekly = "env=routing_weekly" in chosen
+    assert [row.policy for row in compared.rows][1:] == ([] if weekly else list(ROUTING_REFERENCES))
+    assert (result.folder / "comparison.txt").is_file()
+
+
+def test_a_classical_policy_is_compared_with_the_usual_ones() -> None:
+    """routing_avoid beside the nominal plan and the cheapest ways, on the same paths."""
+    asked = compose("evaluate", [*SMOKE, "env=routing", "policy=routing_avoid", "env.routing.scenario=three_ports"])
+    compared = evaluate(parse(EvaluateConfig, asked))
+    assert [row.policy for row in compared.rows] == ["routing_avoid", *ROUTING_REFERENCES]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """A policy that does not route, parameters of a liner network, a network that has changed."""
+    config = parse(EvaluateConfig, compose("evaluate", [*SMOKE, "env=routing", "policy=routing_static"]))
+    compiled = compiled_network(config.network, config.env)
+    with pytest.raises(ConfigError, match="does not route"):
+        tune_all(compiled, config.tuning, ("base_stock",), env=config.env)
+    given = config.network.model_copy(update={"parameters": {"lead_time": 2}})
+    with pytest.raises(ConfigError, match="has none"):
+        compiled_network(given, config.env)
+    calm = config.env.model_copy(update={"routing": config.env.routing.model_copy(update={"scenario": None})})
+    with pytest.raises(RunError, match="have changed"):
+        make_task(compiled, calm, None, config.network)
+    (tuned,) = tune_all(compiled, config.tuning, ("routing_static",), env=config.env).values()
+    assert isinstance(baseline_problem(compiled, config.env, tuned, config.network)[0], RoutingPolicy)

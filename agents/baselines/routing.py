@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.baselines.ordering import ParameterSpace
+from agents.baselines.ordering import Needs, ParameterSpace
 from envs.routing import RoutingTask
 from envs.task import Task
 from twin.compile import CompiledNetwork
@@ -76,6 +76,17 @@ class RoutingPolicy(ABC):
     def unfit(cls, compiled: CompiledNetwork) -> str | None:
         """Why the rule makes no sense on a network of which nothing else is known: it needs the task."""
         return "it decides which way cargo goes, in the routing environment alone"
+
+    @classmethod
+    def needs(cls, compiled: CompiledNetwork) -> Needs:
+        """What no observation of an inventory problem shows.
+
+        Raises
+        ------
+        ActionError
+            Always: :meth:`acting` has the task in which it acts.
+        """
+        raise ActionError(f"the policy '{cls.name}' does not fit: {cls.unfit(compiled)}")
 
     @classmethod
     def space(cls, task: Task) -> ParameterSpace:

@@ -16,9 +16,17 @@ FloatArray = NDArray[np.float64]
 
 
 def standing_model(
-    cost: FloatArray, bounds: tuple[FloatArray, FloatArray], matrix: Any, rows: tuple[FloatArray, FloatArray]
+    cost: FloatArray,
+    bounds: tuple[FloatArray, FloatArray],
+    matrix: Any,
+    rows: tuple[FloatArray, FloatArray],
+    *,
+    solver: str = "simplex",
 ) -> Any:
     """A model of HiGHS: least ``cost @ x`` with ``bounds`` on x and ``rows`` on ``matrix @ x`` (sparse, by rows).
+
+    ``solver`` is ``simplex``, which starts from the last basis, or ``ipm``, which starts anew, and pays where programs
+    are so large that hardly any of a basis survives.
 
     Raises
     ------
@@ -39,8 +47,8 @@ def standing_model(
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
     model = highspy.Highs()
     model.setOptionValue("output_flag", False)
-    # The simplex method starts from the last basis; one thread, because many programs run side by side.
-    model.setOptionValue("solver", "simplex")
+    model.setOptionValue("solver", solver)
+    # Many programs run side by side.
     model.setOptionValue("threads", 1)
     model.passModel(lp)
     return model

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from agents.baselines.routing_program import RollingRouting
 from envs.core import Batch
 from envs.routing import RoutingTask
 from twin.engine import Twin
@@ -75,3 +78,26 @@ def test_days_of_the_environment(benchmark, mode):
     rate = REPLICAS * DAYS / benchmark.stats["median"]
     benchmark.extra_info["days_per_second"] = round(rate)
     assert rate >= 5_000.0
+
+
+def test_a_price_is_decoded_faster_than_a_program_is_solved(benchmark):
+    """At least 100 times, for one replica among 256 and one program, on the same days."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    task = RoutingTask(scenario="cyber_attack")
+    batch, slots = Batch(task, REPLICAS), np.arange(REPLICAS, dtype=np.uint32)
+    batch.reset(np.full(REPLICAS, 1, dtype=np.uint64), slots, np.zeros_like(slots))
+    program = RollingRouting(RollingRouting.acting(task))
+    one = Batch(task, 1)
+    one.reset(np.array([1], dtype=np.uint64), slots[:1], np.zeros_like(slots[:1]))
+    actions = np.random.default_rng(1).uniform(-1.0, 1.0, size=(REPLICAS, *task.action_space.shape))
+    nothing, seconds = np.zeros((1, *task.action_space.shape)), []
+    for _ in range(28):
+        began = time.perf_counter()
+        program.orders(one.twin.state)
+        seconds.append(time.perf_counter() - began)
+        one.step(nothing)
+        batch.step(actions)
+    benchmark.pedantic(lambda: task.decode(actions, batch.twin, batch.position), rounds=20, warmup_rounds=1)
+    decoded = benchmark.stats["median"] / REPLICAS
+    benchmark.extra_info["times_faster"] = round(float(np.median(seconds)) / decoded)
+    assert np.median(seconds) >= 100.0 * decoded

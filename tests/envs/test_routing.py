@@ -292,3 +292,23 @@ def test_what_is_left_counts_where_the_problem_ends():
     assert not results[1].terminal_value.any()
     np.testing.assert_allclose(results[2].reward, made.reward(results[2].costs) + results[2].terminal_value)
     assert (results[2].terminal_value > 0.0).all()
+
+
+def test_a_choice_that_is_none_is_refused():
+    """A number that stands for no way, or is not whole, is an error that says what is allowed; nothing moves."""
+    made = task(action_mode="itinerary")
+    batch, nvec = started(made, replicas=1), made.action_space.nvec
+    before = batch.twin.state.content_hash()
+    for wrong in (nvec[None], -np.ones((1, len(nvec)), dtype=np.int64), np.full((1, len(nvec)), 0.5)):
+        with pytest.raises(ActionError, match="whole, at least 0 and below"):
+            batch.step(wrong)
+    assert batch.twin.state.content_hash() == before
+
+
+def test_no_room_but_for_a_rounding_error_is_no_room():
+    """Shares are numbers from 0 to 1 also where a departure is full but for 1e-13: many replicas, random prices."""
+    made = task(scenario="cyber_attack")
+    batch = started(made, replicas=256, seed=1)
+    action = np.random.default_rng(1).uniform(-1.0, 1.0, size=(256, *made.action_space.shape))
+    for _ in range(40):
+        assert np.isfinite(batch.step(action).reward).all()

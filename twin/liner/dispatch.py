@@ -187,7 +187,9 @@ def spill(first_way, way_arc, way_call, cost, unloaded, room, patience, share): 
             for w in range(first_way[d], first_way[d + 1]):
                 a = way_arc[w]
                 if _first_of(way_arc, first_way[d], w) and share[a, b] > 0.0:
-                    share[a, b] /= amount if way_call[w] == REFUSAL else amount - refused
+                    whole = amount if way_call[w] == REFUSAL else amount - refused
+                    # Next to nothing may be left where the rest is refused.
+                    share[a, b] = min(share[a, b] / whole, 1.0) if whole > _DUST else 0.0
 
 
 @njit(cache=True, inline="always")

@@ -118,7 +118,7 @@ class PriceCodec(RoutingCodec):
         recovery = np.maximum(values[-2], 0.0) * LONGEST_RECOVERY
         kept = np.maximum(values[-1], 0.0) * MOST_KEPT * self.assignment.routing.graph.leg_capacity[:, None]
         cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery)
-        share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept)
+        share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)
         return self.assignment.orders(twin.state, share, kept=kept)
 
 

@@ -13,10 +13,6 @@ from twin.state import TwinState
 
 __all__ = ["WayCosts"]
 
-#: Share of the nominal plan's prices that counts: cargo for which they leave nothing, of which a plan carries a part,
-#: is not refused as a whole for a rounding error.
-_BELOW = 0.99
-
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -36,6 +32,8 @@ class WayCosts:
     usual
         (7, W) by weekday: handling, transshipment, air or refusal; time to delivery, of bookings from when they are
         made or over a week's mean; and slots and moves at the nominal plan's prices.
+    weight
+        (W,) what the nominal plan has on every way, which divides those that cost the same; None without a plan.
     moves, passes
         (W, P) moves that an FFE takes in each port, and (W, C) 1 where a way goes through a canal.
     patience
@@ -46,6 +44,7 @@ class WayCosts:
         self.assignment = assignment
         routing, ways = assignment.routing, assignment.ways
         graph, top = routing.graph, routing.compiled.topology
+        self.weight = None if plan is None else assignment.weights(plan.ffe)
         self.time_value = routing.terms.value_of_time
         self.patience = WEEK * self.time_value
         self.canals = tuple(routing.canal_resource)
@@ -75,7 +74,7 @@ class WayCosts:
         # Whether a booking pays does not depend on the day of the week on which it is looked at.
         bookings = int(assignment.first_way[len(graph.demand)])
         days[:, :bookings] = assignment.booked_days()[:bookings]
-        worth = _BELOW * (slots + dear)
+        worth = slots + dear
         self.usual: FloatArray = np.ascontiguousarray((assignment.way_cost + worth)[None] + self.time_value * days)
         # Where an outage on the way would delay cargo: way, resource, days from now, and days that it takes longer.
         self._way: IntArray = np.array([w for w, *_ in entries], dtype=np.int64)

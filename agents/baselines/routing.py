@@ -79,14 +79,8 @@ class RoutingPolicy(ABC):
 
     @classmethod
     def needs(cls, compiled: CompiledNetwork) -> Needs:
-        """What no observation of an inventory problem shows.
-
-        Raises
-        ------
-        ActionError
-            Always: :meth:`acting` has the task in which it acts.
-        """
-        raise ActionError(f"the policy '{cls.name}' does not fit: {cls.unfit(compiled)}")
+        """Nothing: in an inventory problem there is no way to go, see :meth:`acting`."""
+        return Needs()
 
     @classmethod
     def space(cls, task: Task) -> ParameterSpace:

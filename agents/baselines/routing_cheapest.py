@@ -23,5 +23,5 @@ class Cheapest(RoutingPolicy):
         return self.costs.of(state, None, None, None)
 
     def orders(self, state: TwinState) -> FloatArray:
-        share = self.assignment.fitted(state, self.cost(state), self.costs.patience)
+        share = self.assignment.fitted(state, self.cost(state), self.costs.patience, weight=self.costs.weight)
         return self.assignment.orders(state, share)

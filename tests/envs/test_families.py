@@ -42,6 +42,7 @@ def test_every_family_is_registered_and_tested() -> None:
     assert found == {f"cogtwin/{name}-v0" for name, *_ in FAMILIES} | {
         "cogtwin/Inventory-v0",
         "cogtwin/SupplierSwitching-v0",
+        "cogtwin/Routing-v0",
     }
 
 

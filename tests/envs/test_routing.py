@@ -9,6 +9,7 @@ from envs.core import Batch
 from envs.routing import RoutingTask
 from tests.liner_reference import random_candidates, random_network
 from twin.errors import ActionError, NetworkError
+from twin.liner.assignment import REFUSED
 from twin.liner.calls import call_graph
 from twin.liner.routing import LEG, LOAD, REFUSE, TRANSFER
 from twin.liner.scenarios import Scenario, scenario_names
@@ -57,6 +58,24 @@ def actions(made, replicas, rng):
     return rng.uniform(low, high, size=(replicas, len(low))).astype(space.dtype)
 
 
+def planned_weights(made):
+    """FFE a week of the nominal plan on every way, by following each candidate from call to call."""
+    assignment = made.assignment
+    out = [0.0] * len(assignment.ways)
+    for candidate, ffe in zip(assignment.routing.candidates, made.plan.ffe, strict=True):
+        for place in range(-1, len(candidate.nodes)):
+            node, rest = (-1, candidate.nodes) if place < 0 else (candidate.nodes[place], candidate.nodes[place:])
+            for w, way in enumerate(assignment.ways):
+                flow = assignment.flows[way.flow]
+                if (flow.demand, flow.node, way.nodes) == (candidate.demand, node, rest) and way.candidate >= 0:
+                    out[w] += float(ffe)
+    for w, way in enumerate(assignment.ways):
+        if way.candidate == REFUSED:
+            asked = float(assignment.routing.graph.demand[assignment.flows[way.flow].demand])
+            out[w] = max(asked - sum(out[v] for v, other in enumerate(assignment.ways) if other.flow == way.flow), 0.0)
+    return out
+
+
 def by_hand(made, twin, b):
     """Orders of the plain cheapest assignment in one replica, flow by flow."""
     assignment, state = made.assignment, twin.state
@@ -70,12 +89,13 @@ def by_hand(made, twin, b):
         total = float(assignment.way_cost[w]) + routing.terms.value_of_time * days
         for a in way.arcs:
             if way.candidate >= 0 and routing.arc_kind[a] == LEG:
-                total += 0.99 * made.plan.slot_price[routing.arc_tail[a]]
+                total += made.plan.slot_price[routing.arc_tail[a]]
             elif way.candidate >= 0:
                 node = routing.arc_head[a] if routing.arc_kind[a] == LOAD else routing.arc_tail[a]
                 moves = 2.0 if routing.arc_kind[a] == TRANSFER else 1.0
-                total += 0.99 * moves * made.plan.move_price[graph.port[node]]
+                total += moves * made.plan.move_price[graph.port[node]]
         cost.append(total)
+    planned = planned_weights(made)
     room = graph.leg_capacity.astype(float).copy()
     share = np.zeros((routing.compiled.n_arcs, 1))
     bookings = []
@@ -85,9 +105,11 @@ def by_hand(made, twin, b):
         if flow.node < 0:
             bookings.append((min(cost[w] for w in ways) - max(cost[w] for w in ways), f, ways))
             continue
-        arc = assignment.way_arc[best]
-        share[arc] = 1.0
-        if routing.arc_kind[arc] == LEG:
+        cheap = [w for w in ways if cost[w] <= cost[best] + 0.01]
+        total = sum(planned[w] for w in cheap)
+        for w in cheap if total > 0.0 else [best]:
+            share[assignment.way_arc[w]] += planned[w] / total if total > 0.0 else 1.0
+        for arc in (a for a in {int(assignment.way_arc[w]) for w in ways} if routing.arc_kind[a] == LEG):
             i = np.flatnonzero((routing.stock_node == flow.node) & (routing.stock_demand == flow.demand))[0]
             ahead = (routing.schedule.weekday[flow.node] - weekday) % 7
             coming = sum(
@@ -95,23 +117,40 @@ def by_hand(made, twin, b):
                 for a in np.flatnonzero(top.arc_destination == i)
                 for k in range(min(ahead, top.pipe_ptr[a + 1] - top.pipe_ptr[a]))
             )
-            room[flow.node] -= arrays.on_hand[i, b] + coming
+            room[flow.node] -= float(share[arc, 0]) * (arrays.on_hand[i, b] + coming)
     room = np.maximum(room, 0.0)
     waiting = assignment.waiting(state)[:, b]
     for _, f, ways in sorted(bookings, key=lambda entry: entry[0]):
         ordered = sorted(ways, key=lambda w: cost[w])
-        left, placed = waiting[f], {}
+        left, placed, refused = waiting[f], {}, 0.0
+        cheap = [w for w in ways if cost[w] <= cost[ordered[0]] + 0.01]
+        carried = [w for w in cheap if assignment.ways[w].candidate >= 0 and planned[w] > 0.0]
+        if carried and left > 0.0:
+            share_carried = sum(planned[w] for w in carried) / sum(planned[w] for w in cheap)
+            refused = min(arrays.demand[f, b], left) * (1.0 - share_carried)
+            left -= refused
+            most = left
+            for w in carried:
+                n = assignment.ways[w].nodes[0]
+                part = min(most * planned[w] / sum(planned[w] for w in carried), room[n])
+                room[n] -= part
+                left -= part
+                placed[assignment.way_arc[w]] = placed.get(assignment.way_arc[w], 0.0) + part
         for w in ordered:
             if cost[w] > cost[ordered[0]] + week or left <= 1e-9:
                 break
             nodes = assignment.ways[w].nodes
+            if assignment.ways[w].candidate == REFUSED:
+                if not (carried and w in cheap):
+                    refused, left = refused + left, 0.0
+                continue
             part = min(left, room[nodes[0]]) if nodes else left
             if nodes:
                 room[nodes[0]] -= part
             left -= part
             placed[assignment.way_arc[w]] = placed.get(assignment.way_arc[w], 0.0) + part
-        refused = sum(part for a, part in placed.items() if routing.arc_kind[a] == REFUSE)
-        for a, part in placed.items():
+        placed[next(int(assignment.way_arc[w]) for w in ways if assignment.ways[w].candidate == REFUSED)] = refused
+        for a, part in placed.items() if waiting[f] > 0.0 else ():
             whole = waiting[f] if routing.arc_kind[a] == REFUSE else waiting[f] - refused
             share[a] = part / whole if part > 0.0 else 0.0
     return share

@@ -11,7 +11,8 @@ These things are seen to here and nowhere else, because stock points and departu
   on board goes first, and what finds no room stays booked (a plan of weekly amounts has seen to that itself);
 - where a passage is closed, a leg goes by the shortest way around that is open.
 
-Moves and slots that do not suffice are divided in proportion to what is asked.
+Slots that do not suffice are divided in proportion to what is asked; moves go to loading and discharge first, which
+take one per FFE, and then to transshipments, which take two.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin.errors import ActionError
-from twin.liner.dispatch import REFUSAL, Tables, cheapest, day_orders, permit, ready, spill, waiting
+from twin.liner.dispatch import REFUSAL, Tables, cheapest, day_orders, divide, permit, ready, spill, waiting
 from twin.liner.routing import AIR, LEG, REFUSE, RoutingNetwork
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
@@ -35,6 +36,9 @@ IntArray = NDArray[np.int64]
 
 #: The choice of a flow that takes no way today.
 WAIT = -1
+
+#: Money per FFE that is rounding: ways that differ by less cost the same.
+_EQUAL = 0.01
 
 #: What a way has in place of a candidate where it is none.
 BY_AIR, REFUSED = -1, -2
@@ -239,8 +243,35 @@ class Assignment:
         ready(self._tables, arrays.on_hand, arrays.pipeline, state.head, state.period, share, taken)
         return np.asarray(np.maximum(self._tables.slots[:, None] - taken, 0.0))
 
+    def weights(self, ffe: ArrayLike) -> FloatArray:
+        """Weekly amounts of the candidates, (K,) FFE, as what goes on every way, (W,) FFE a week; the rest is refused.
+
+        Raises
+        ------
+        ActionError
+            As :meth:`plan`.
+        """
+        amounts, demand = self._amounts(ffe), self.routing.graph.demand
+        number = {flow: f for f, flow in enumerate(self.flows)}
+        place = {(way.flow, way.nodes): w for w, way in enumerate(self.ways) if way.candidate >= 0}
+        out = np.zeros(len(self.ways))
+        for k in np.flatnonzero(amounts > 0.0):
+            d, nodes = self.routing.candidates[k].demand, self.routing.candidates[k].nodes
+            out[place[number[Flow(d, -1)], nodes]] += amounts[k]
+            for n in range(len(nodes)):
+                out[place[number[Flow(d, nodes[n])], nodes[n:]]] += amounts[k]
+        for d, (first, last) in enumerate(pairwise(self.first_way[: len(demand) + 1])):
+            refused = [w for w in range(first, last) if self.ways[w].candidate == REFUSED]
+            out[refused] = max(demand[d] - out[first:last].sum(), 0.0)
+        return out
+
     def fitted(
-        self, state: TwinState, cost: FloatArray, patience: float = 0.0, kept: FloatArray | None = None
+        self,
+        state: TwinState,
+        cost: FloatArray,
+        patience: float = 0.0,
+        kept: FloatArray | None = None,
+        weight: FloatArray | None = None,
     ) -> FloatArray:
         """Shares (A, B) by costs: every flow on its cheapest way, bookings on the next cheapest where that is full.
 
@@ -255,16 +286,31 @@ class Assignment:
             much more, and wait otherwise. Those that have most to lose choose first.
         kept
             (N, B) slots of the next departures that nothing is loaded for; none where left out.
+        weight
+            (W,) in which proportion ways that are equally cheap are taken, as :meth:`weights` gives them; the first of
+            them where left out, or where all of them have none.
         """
         demands, cost = len(self.routing.graph.demand), np.ascontiguousarray(cost, dtype=np.float64)
-        choice = self.cheapest(cost)
-        choice[:demands] = WAIT
-        share = self.shares(choice)
+        parts = np.zeros(len(self.ways)) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
+        share = np.zeros((len(self.routing.arc_kind), state.replicas))
+        divide(self.first_way[demands:], self.way_arc, cost, parts, _EQUAL, share)
         room = self.room(state, share)
         if kept is not None:
             room -= kept
-        way_arc, first = self.way_arc, self.first_way[: demands + 1]
-        spill(first, way_arc, self._way_call, cost, self.waiting(state), room, patience, share)
+        booked = np.ascontiguousarray(state.arrays.demand)
+        spill(
+            self.first_way[: demands + 1],
+            self.way_arc,
+            self._way_call,
+            cost,
+            self.waiting(state),
+            booked,
+            room,
+            patience,
+            parts,
+            _EQUAL,
+            share,
+        )
         return share
 
     # -- orders -------------------------------------------------------------------------------------------------------
@@ -308,13 +354,7 @@ class Assignment:
         ActionError
             When there are not K of them, or one is negative or not finite.
         """
-        routing = self.routing
-        amounts = np.asarray(ffe, dtype=np.float64)
-        if amounts.shape != (len(routing.candidates),) or not (np.isfinite(amounts) & (amounts >= 0.0)).all():
-            raise ActionError(
-                f"a plan has {len(routing.candidates)} amounts of at least 0, one for every candidate, received "
-                f"{amounts!r}"
-            )
+        routing, amounts = self.routing, self._amounts(ffe)
         flow = np.zeros(len(routing.arc_kind))
         for way in self.ways:
             if self.flows[way.flow].node < 0 and way.candidate >= 0:
@@ -328,6 +368,15 @@ class Assignment:
         left = np.maximum(asked - total[routing.arc_demand[refuse]], 0.0)
         share[refuse] = np.divide(left, asked, out=np.zeros(len(asked)), where=asked > 0.0)
         return share[:, None]
+
+    def _amounts(self, ffe: ArrayLike) -> FloatArray:
+        candidates = len(self.routing.candidates)
+        amounts = np.asarray(ffe, dtype=np.float64)
+        if amounts.shape != (candidates,) or not (np.isfinite(amounts) & (amounts >= 0.0)).all():
+            raise ActionError(
+                f"a plan has {candidates} amounts of at least 0, one for every candidate, received {amounts!r}"
+            )
+        return amounts
 
     def orders(
         self, state: TwinState, share: FloatArray, *, by_booking: bool = False, kept: FloatArray | None = None

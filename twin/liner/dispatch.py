@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from twin.liner.routing import LEG, LOAD, REFUSE
 from twin.liner.schedule import WEEK
 
-__all__ = ["REFUSAL", "Tables", "cheapest", "day_orders", "permit", "ready", "spill", "waiting"]
+__all__ = ["REFUSAL", "Tables", "cheapest", "day_orders", "divide", "permit", "ready", "spill", "waiting"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -128,11 +128,56 @@ def ready(tables, on_hand, pipeline, head, period, share, out):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def spill(first_way, way_arc, way_call, cost, unloaded, room, patience, share):  # type: ignore[no-untyped-def]
-    """Shares (A, B) of what is booked: on the cheapest way while it has room, then on the next cheapest.
+def divide(first_way, way_arc, cost, weight, tolerance, share):  # type: ignore[no-untyped-def]
+    """Shares (A, B) of flows at calls: the cheapest ways, divided by weight where several are.
+
+    Parameters
+    ----------
+    first_way
+        (F + 1,) of these flows.
+    way_arc, cost, weight
+        (W,), (W, B) and (W,) of all ways.
+    tolerance
+        Money per FFE up to which a way is as cheap as the cheapest.
+    """
+    for f in range(len(first_way) - 1):
+        first, last = first_way[f], first_way[f + 1]
+        for b in range(cost.shape[1]):
+            at = _cheapest_way(first, last, cost, b)
+            if at < 0:
+                continue
+            total = 0.0
+            for w in range(first, last):
+                if cost[w, b] <= cost[at, b] + tolerance:
+                    total += weight[w]
+            if total <= _DUST:
+                share[way_arc[at], b] = 1.0
+                continue
+            for w in range(first, last):
+                if cost[w, b] <= cost[at, b] + tolerance:
+                    share[way_arc[w], b] += weight[w] / total
+
+
+@njit(cache=True, inline="always")
+def _cheapest_way(first, last, cost, b):  # type: ignore[no-untyped-def]
+    """The first of the cheapest ways from ``first`` to before ``last``; -1 where there are none."""
+    chosen = -1
+    for w in range(first, last):
+        if chosen < 0 or cost[w, b] < cost[chosen, b]:
+            chosen = w
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def spill(  # type: ignore[no-untyped-def]
+    first_way, way_arc, way_call, cost, unloaded, booked, room, patience, weight, tolerance, share
+):
+    """Shares (A, B) of what is booked: on the cheapest ways while they have room, then on the next cheapest.
 
     Whoever has most to lose comes first: the demand whose dearest way, usually refusal, costs most more than its
-    cheapest. What is left when ways cost more than ``patience`` more than the cheapest waits.
+    cheapest. What is left when ways cost more than ``patience`` more than the cheapest waits. Several ways that are
+    cheapest have their parts by weight; a part that is refused is one of what was booked today, as the rest waits for
+    room, and the plan's share of it has been refused when it was booked.
 
     Parameters
     ----------
@@ -142,12 +187,14 @@ def spill(first_way, way_arc, way_call, cost, unloaded, room, patience, share): 
         (W,) call at which the first vessel is boarded, -1 where there is none.
     cost
         (W, B).
-    unloaded
-        (D, B).
+    unloaded, booked
+        (D, B) what waits, and what of it was booked in the latest demand phase.
     room
         (N, B) slots left; what is used is taken off.
     patience
         Money per FFE.
+    weight, tolerance
+        (W,), and money per FFE up to which a way is as cheap as the cheapest.
     """
     demands = len(first_way) - 1
     gain, best = np.empty(demands), np.empty(demands)
@@ -159,37 +206,66 @@ def spill(first_way, way_arc, way_call, cost, unloaded, room, patience, share): 
                 dearest = max(dearest, cost[w, b])
             gain[d] = best[d] - dearest
         for d in np.argsort(gain, kind="mergesort"):
-            amount = unloaded[d, b]
+            first, last, amount = first_way[d], first_way[d + 1], unloaded[d, b]
             if amount <= 0.0:
                 # Nothing is there to be divided: all of what comes takes the cheapest.
-                _cheapest_share(first_way, way_arc, cost, d, b, share)
+                at = _cheapest_way(first, last, cost, b)
+                if at >= 0:
+                    share[way_arc[at], b] = 1.0
                 continue
-            left, last, at = amount, -np.inf, -1
+            total, carried = 0.0, 0.0
+            for w in range(first, last):
+                if cost[w, b] <= best[d] + tolerance:
+                    total += weight[w]
+                    if way_call[w] != REFUSAL:
+                        carried += weight[w]
+            left, refused = amount, 0.0
+            if carried > _DUST:
+                refused = min(booked[d, b], amount) * (1.0 - carried / total)
+                left -= refused
+                most = left
+                for w in range(first, last):
+                    if cost[w, b] <= best[d] + tolerance and way_call[w] != REFUSAL and weight[w] > 0.0:
+                        part = _part(way_call[w], most * weight[w] / carried, room, b)
+                        share[way_arc[w], b] += part
+                        left -= part
+            last_cost, at = -np.inf, -1
             while left > _DUST:
                 # The next cheapest after the last one, the first of equals.
                 chosen = -1
-                for w in range(first_way[d], first_way[d + 1]):
-                    later = cost[w, b] > last or (cost[w, b] == last and w > at)
+                for w in range(first, last):
+                    later = cost[w, b] > last_cost or (cost[w, b] == last_cost and w > at)
                     if later and (chosen < 0 or cost[w, b] < cost[chosen, b]):
                         chosen = w
                 if chosen < 0 or cost[chosen, b] > best[d] + patience:
                     break
-                last, at, n = cost[chosen, b], chosen, way_call[chosen]
-                part = left if n < 0 else min(left, max(room[n, b], 0.0))
-                if n >= 0:
-                    room[n, b] -= part
+                last_cost, at = cost[chosen, b], chosen
+                if way_call[chosen] == REFUSAL:
+                    if carried > _DUST and last_cost <= best[d] + tolerance:
+                        continue
+                    refused += left
+                    break
+                part = _part(way_call[chosen], left, room, b)
                 share[way_arc[chosen], b] += part
                 left -= part
-            refused = 0.0
-            for w in range(first_way[d], first_way[d + 1]):
-                if way_call[w] == REFUSAL:
-                    refused = share[way_arc[w], b]
-            for w in range(first_way[d], first_way[d + 1]):
+            for w in range(first, last):
                 a = way_arc[w]
-                if _first_of(way_arc, first_way[d], w) and share[a, b] > 0.0:
-                    whole = amount if way_call[w] == REFUSAL else amount - refused
+                if way_call[w] == REFUSAL:
+                    share[a, b] = min(refused / amount, 1.0)
+                elif _first_of(way_arc, first, w) and share[a, b] > 0.0:
                     # Next to nothing may be left where the rest is refused.
-                    share[a, b] = min(share[a, b] / whole, 1.0) if whole > _DUST else 0.0
+                    rest = amount - refused
+                    share[a, b] = min(share[a, b] / rest, 1.0) if rest > _DUST else 0.0
+
+
+@njit(cache=True, inline="always")
+def _part(call, wanted, room, b):  # type: ignore[no-untyped-def]
+    """How much of what is wanted there is room for at a call, all of it where there is none; taken off the room."""
+    if call < 0:
+        return wanted
+    part = min(wanted, max(room[call, b], 0.0))
+    room[call, b] -= part
+    return part
 
 
 @njit(cache=True, inline="always")
@@ -199,16 +275,6 @@ def _first_of(way_arc, first, w):  # type: ignore[no-untyped-def]
     for other in range(first, w):
         found |= way_arc[other] == way_arc[w]
     return not found
-
-
-@njit(cache=True, inline="always")
-def _cheapest_share(first_way, way_arc, cost, d, b, share):  # type: ignore[no-untyped-def]
-    chosen = -1
-    for w in range(first_way[d], first_way[d + 1]):
-        if chosen < 0 or cost[w, b] < cost[chosen, b]:
-            chosen = w
-    if chosen >= 0:
-        share[way_arc[chosen], b] = 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -318,23 +384,34 @@ def _leg(tables, i):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fit(tables, resource, availability, orders):  # type: ignore[no-untyped-def]
-    """Cut what is asked of a resource in proportion where it is too much for today.
+    """Cut what is asked of a resource where it is too much for today: first what takes most of it per FFE.
 
-    The engine would do so too, but it counts nobody's request beyond what the resource can give at best, so that a
-    large order would lose part of its share to small ones.
+    A transshipment takes two moves where loading and discharge take one, and a day of every FFE costs the same, so that
+    a port that is short of moves gets most cargo on its way by leaving transshipments for last (the c-mu rule; Cox and
+    Smith, Queues, 1961). Among arcs that take the same, in proportion. The engine would divide in proportion too, but
+    it counts nobody's request beyond what the resource can give at best, so that a large order would lose part of its
+    share to small ones.
     """
-    asked = np.zeros(availability.shape)
+    asked, light = np.zeros(availability.shape), np.zeros(availability.shape)
     for a in range(len(resource)):
         if resource[a] >= 0:
             for b in range(orders.shape[1]):
-                asked[resource[a], b] += tables.arc_use[a] * orders[a, b]
+                part = tables.arc_use[a] * orders[a, b]
+                asked[resource[a], b] += part
+                if tables.arc_use[a] <= 1.0:
+                    light[resource[a], b] += part
     for a in range(len(resource)):
         r = resource[a]
         if r >= 0:
             for b in range(orders.shape[1]):
                 left = tables.capacity[r] * availability[r, b] if availability[r, b] > 0.0 else 0.0
-                if asked[r, b] > left:
-                    orders[a, b] *= left / asked[r, b]
+                if asked[r, b] <= left:
+                    continue
+                if tables.arc_use[a] > 1.0:
+                    heavy = asked[r, b] - light[r, b]
+                    orders[a, b] *= max(left - light[r, b], 0.0) / heavy if heavy > _DUST else 0.0
+                elif light[r, b] > left:
+                    orders[a, b] *= left / light[r, b]
 
 
 @njit(cache=True, nogil=True)

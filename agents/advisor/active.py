@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from agents.advisor.outliers import OutlierModel
 from agents.bundle import Bundle
 from envs.features import Field
 from twin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agents.advisor.lookahead import TwinLookAhead
 
 __all__ = ["Active", "Decided"]
 
@@ -52,12 +55,15 @@ class Active:
         The guard file, and the guards it gives for this bundle.
     outliers
         What training looked like; None where nobody said.
+    look_ahead
+        Compares orders as the guard file says; None where it says nothing.
     """
 
     bundle: Bundle
     rails: Guardrails
     guards: Guards
     outliers: OutlierModel | None
+    look_ahead: TwinLookAhead | None = None
 
     @classmethod
     def load(cls, path: str | Path, settings: Mapping[str, Any], *, expected_id: str | None = None) -> Active:
@@ -91,7 +97,8 @@ class Active:
                 "guardrails: highest_mode is 'autonomous', but there is no outlier model to say when a state is unlike "
                 "training; give one, or set highest_mode to advisory"
             )
-        return cls(bundle, rails, Guards(rails, bundle.spec), outliers)
+        guards = Guards(rails, bundle.spec)
+        return cls(bundle, rails, guards, outliers, _look_ahead(bundle, guards, rails))
 
     @staticmethod
     def settings(rails: Guardrails, outliers: OutlierModel | None) -> dict[str, Any]:
@@ -169,3 +176,12 @@ class Active:
         targets, orders = (x[:, 0] for x in spec.decode(action, position[:, None]))
         plain = int(action[0]) if action.ndim == 1 else tuple(float(x) for x in action[0])
         return Decided(plain, targets, orders)
+
+
+def _look_ahead(bundle: Bundle, guards: Guards, rails: Guardrails) -> TwinLookAhead | None:
+    if rails.look_ahead is None:
+        return None
+    # The twin's engine is needed for this alone.
+    from agents.advisor.lookahead import TwinLookAhead
+
+    return TwinLookAhead(bundle, guards, rails.look_ahead)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from agents.advisor import activation, approvals
 from agents.advisor.active import Active
+from agents.advisor.actual import read_actual, read_orders
 from agents.advisor.approvals import Proposal
 from agents.advisor.canonical import canonical
 from agents.advisor.core import Core, check_person, needed_persons
@@ -14,7 +15,6 @@ from agents.advisor.guards import Guarded
 from agents.advisor.outbox import finish
 from agents.advisor.request import Request, parse_request
 from agents.advisor.store import Tx
-from twin.errors import did_you_mean
 
 __all__ = ["Approving"]
 
@@ -69,7 +69,7 @@ class Approving(Core):
         check_person(person)
         active = self.active
         request = self._fresh(active, state)
-        amounts = _orders_of(orders, active)
+        amounts = read_orders(orders, active)
 
         def step(tx: Tx, active: Active, proposal: Proposal) -> AdvisorError | None:
             refusal = approvals.ready(
@@ -202,6 +202,35 @@ class Approving(Core):
             finish(tx, approvals.find(tx, proposal_id), outcome, detail)  # type: ignore[arg-type]
         return self.proposal(proposal_id)
 
+    def note_actual(self, decision_id: str, actual: object, *, person: str) -> int:
+        """Put on record what really happened in the period of a decision, whoever acted; the record's number.
+
+        A second report corrects the first: the later one counts, both are kept.
+
+        Parameters
+        ----------
+        actual
+            ``orders`` (units by arc, all of them), and where they are known ``cost`` (money in the period), ``demand``
+            and ``served`` (units in the period).
+
+        Raises
+        ------
+        AdvisorError
+            ``NOT_FOUND``, ``PERSON``, or with every bad entry.
+        """
+        check_person(person)
+        active = self.active
+        body = read_actual(actual, active)
+        with self.store.write() as tx:
+            rows = tx.query("SELECT seq FROM decisions WHERE id = :id", {"id": decision_id})
+            if not rows:
+                raise AdvisorError("NOT_FOUND", f"there is no decision '{decision_id}'")
+            record = tx.append("actual", {"id": decision_id, "person": person, **body})
+            seq, known = int(rows[0][0]), tx.get("actual")
+            if known is None or seq >= known["decision"]:
+                tx.set("actual", {"decision": seq, "orders": body["orders"]})
+        return record.seq
+
     def proposal(self, proposal_id: str) -> Proposal:
         """A proposal; AdvisorError ``NOT_FOUND`` where there is none."""
         with self.store.read() as tx:
@@ -267,26 +296,3 @@ def _changed(guarded: Guarded) -> tuple[str, str, list[Problem]]:
 def _code(guard: str) -> str:
     """The refusal that a guard's code stands for."""
     return guard if guard in STATUS else "HARD_LIMIT"
-
-
-def _orders_of(orders: object, active: Active) -> dict[str, float]:
-    """A person's orders, complete and finite."""
-    if not isinstance(orders, Mapping):
-        raise AdvisorError("REQUEST", "orders must map arcs to amounts")
-    problems = []
-    for name, value in orders.items():
-        if name not in active.arcs:
-            detail = f"'{name}' is no arc of this bundle{did_you_mean(name, active.arcs)}"
-            problems.append(Problem("REQUEST", str(name), detail))
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1e300:
-            problems.append(
-                Problem("NOT_A_NUMBER", str(name), f"'{name}' must be an amount of 0 or more, not {value!r}")
-            )
-    problems += [
-        Problem("FIELD_MISSING", name, f"'{name}' is missing: say 0 for no order")
-        for name in active.arcs
-        if name not in orders
-    ]
-    if problems:
-        raise first_of(problems)
-    return {name: float(value) for name, value in orders.items()}

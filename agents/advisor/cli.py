@@ -34,11 +34,13 @@ Advice from an exported policy, under guards, with approvals, on record.
   python -m agents.advisor reject   store=S id=ID person=P [reason=...]
   python -m agents.advisor execute  store=S id=ID person=P state=FILE
   python -m agents.advisor resolve  store=S id=ID person=P outcome=done|failed [reason=...]
+  python -m agents.advisor actual   store=S id=ID person=P actual=FILE
   python -m agents.advisor mode     store=S [set=shadow|advisory|autonomous person=P] [reason=...]
   python -m agents.advisor halt     store=S person=P [reason=...]
   python -m agents.advisor rollback store=S person=P [reason=...]
   python -m agents.advisor audit    verify|head|show|anchor store=S [head=NUMBER:HASH] [first=N] [person=P]
   python -m agents.advisor replay   store=S
+  python -m agents.advisor shadow-report store=S
 
   store      a file (SQLite) or postgresql://user:password@host/database
   anchor     with any command: the file that keeps every record's hash (SQLite: the store's name with .anchor)
@@ -46,6 +48,7 @@ Advice from an exported policy, under guards, with approvals, on record.
              orders are printed, and whoever reads them acts
   state      the state of now; the bundle's example_state.json shows what it looks like
   orders     a person's own orders, units by arc
+  actual     what really happened after a decision: {orders: {arc: units}, cost, demand, served}, the orders at least
   format     text (default) or json
 
 Exit codes
@@ -162,6 +165,7 @@ def _decide(options: dict[str, str]) -> tuple[Any, str, int]:
             lines.append(f"{check['code']}: {check['detail']}: {changes}")
     lines += [f"unusual: {problem['detail']}" for problem in decision.body["unusual"]]
     lines += [f"needs a person: {why}" for why in decision.outside]
+    lines += [] if decision.explanation is None else decision.explanation["text"]
     if decision.state == "proposed":
         lines.append(f"to approve: id={decision.id} action={(decision.action_hash or '')[:16]}")
     return decision.to_dict(), "\n".join(lines), OK
@@ -199,6 +203,12 @@ def _execute(options: dict[str, str]) -> tuple[Any, str, int]:
 def _resolve(options: dict[str, str]) -> tuple[Any, str, int]:
     advisor, reason = _advisor(options), options.get("reason", "")
     return _proposal(advisor.resolve(options["id"], options["outcome"], person=options["person"], detail=reason))
+
+
+def _actual(options: dict[str, str]) -> tuple[Any, str, int]:
+    advisor = _advisor(options)
+    seq = advisor.note_actual(options["id"], _state(options["actual"]), person=options["person"])
+    return {"record": seq}, f"on record as {seq}", OK
 
 
 def _list(options: dict[str, str]) -> tuple[Any, str, int]:
@@ -260,6 +270,14 @@ def _replay(options: dict[str, str]) -> tuple[Any, str, int]:
     return found.to_dict(), "\n".join(lines), OK if found.ok else UNVERIFIED
 
 
+def _shadow_report(options: dict[str, str]) -> tuple[Any, str, int]:
+    # The twin is needed for this command alone.
+    from agents.advisor.shadow import shadow_report
+
+    report = shadow_report(open_store(options["store"], anchor=options.get("anchor"), inspect=True))
+    return report.to_dict(), report.text(), OK
+
+
 def _proposal(proposal: Any) -> tuple[Any, str, int]:
     text = "\n".join([f"proposal {proposal.id}: {proposal.state}", *_orders(proposal.orders)])
     return proposal.to_dict(), text, OK if proposal.state not in {"failed", "unknown"} else BLOCKED
@@ -291,9 +309,11 @@ _COMMANDS = {
     "reject": _Command(("id", "person"), ("reason",), _reject),
     "execute": _Command(("id", "person", "state"), ("dispatch",), _execute),
     "resolve": _Command(("id", "person", "outcome"), ("reason",), _resolve),
+    "actual": _Command(("id", "person", "actual"), (), _actual),
     "mode": _Command((), ("set", "person", "reason"), _mode),
     "halt": _Command(("person",), ("reason",), _halt),
     "rollback": _Command(("person",), ("reason",), _roll_back),
     "audit": _Command((), ("what", "head", "first", "person", "reason"), _audit),
     "replay": _Command((), (), _replay),
+    "shadow-report": _Command((), (), _shadow_report),
 }

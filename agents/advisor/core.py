@@ -120,8 +120,9 @@ class Core:
             for row in rows:
                 for name, amount in json.loads(row[0]).items():
                     used[name] = used.get(name, 0.0) + amount
-        previous = _last_orders(tx) if request.previous is None else request.previous
-        return Facts(day, request.closed, dict(request.available), used, dict(previous))
+        # The record goes before what a request says: no request can widen what a change is measured from.
+        previous = {**(request.previous or {}), **_last_orders(tx)}
+        return Facts(day, request.closed, dict(request.available), used, previous)
 
     def intend(self, tx: Tx, active: Active, proposal: Proposal, orders: FloatArray, facts: Facts) -> str:
         """Write the intent to execute a proposal; the key of its message."""
@@ -140,11 +141,17 @@ class Core:
 
 
 def _last_orders(tx: Tx) -> dict[str, float]:
-    """The last orders that were sent, by arc; those that were certainly not taken do not count."""
+    """The last orders by arc that were sent, or reported as what was really ordered, whichever is of a later decision.
+
+    Sent orders that were certainly not taken do not count.
+    """
     rows = tx.query(
-        "SELECT orders FROM proposals WHERE executed IS NOT NULL AND state IN ('executing', 'done', 'unknown') "
-        "ORDER BY executed DESC LIMIT 1"
+        "SELECT orders, seq FROM proposals JOIN decisions ON decisions.id = proposals.id WHERE executed IS NOT NULL "
+        "AND state IN ('executing', 'done', 'unknown') ORDER BY executed DESC LIMIT 1"
     )
+    actual = tx.get("actual")
+    if actual is not None and (not rows or actual["decision"] >= int(rows[0][1])):
+        return dict(actual["orders"])
     return dict(json.loads(rows[0][0])) if rows else {}
 
 

@@ -18,9 +18,10 @@ from agents.advisor.core import Core, needed_persons
 from agents.advisor.decision import Decision, check_data
 from agents.advisor.drift import DriftModel
 from agents.advisor.errors import AdvisorError, Problem, first_of
+from agents.advisor.explanation import explain
 from agents.advisor.guardrails import Mode
 from agents.advisor.guards import Guarded
-from agents.advisor.pipeline import Assessment, Preview, assess, fall_back
+from agents.advisor.pipeline import Assessment, LookAhead, Preview, assess, fall_back, seed_of
 from agents.advisor.request import Request, parse_request
 from agents.advisor.store import Record, Tx
 
@@ -78,7 +79,7 @@ class Deciding(Core):
 
     def _decide(self, number: int, active: Active, data: object) -> tuple[Decision, str | None] | AdvisorError | None:
         """A decision and the key of what must be sent; a refusal on record; None when the bundle changed meanwhile."""
-        before = self.look()
+        before, sent = self.look(), _Sent.of(data)
         request, problems = parse_request(data, active.fields, active.arcs, active.guards.limit_names, active.hashes)
         if before.mode == "halted":
             problems = [Problem("HALTED", "mode", "the advisor is halted: nothing is decided"), *problems]
@@ -88,9 +89,8 @@ class Deciding(Core):
         if request is not None and not problems:
             assessment = assess(active, request.values, self.shield, self.fallback)
             problems = _unusual(active, assessment)
-            if self.look_ahead is not None and not problems:
-                assessment, preview = self._compare(active, request, assessment)
-        sent = _Sent.of(data)
+            if self._looks(active) is not None and not problems:
+                assessment, preview = self._compare(active, request, assessment, sent)
         with self.store.write() as tx:
             if activation.active_number(tx) != number:
                 return None
@@ -108,10 +108,16 @@ class Deciding(Core):
                 return self._refuse(tx, active, sent, request, problems)
             return self._record(tx, number, active, mode, sent, request, assessment, preview)
 
-    def _compare(self, active: Active, request: Request, assessment: Assessment) -> tuple[Assessment, Preview | None]:
+    def _looks(self, active: Active) -> LookAhead | None:
+        """What compares orders: what this advisor was given, else what the guard file asks for."""
+        return active.look_ahead if self.look_ahead is None else self.look_ahead
+
+    def _compare(
+        self, active: Active, request: Request, assessment: Assessment, sent: _Sent
+    ) -> tuple[Assessment, Preview | None]:
         """Look ahead with the orders as the guards would leave them now."""
-        other = fall_back(active, request.values, self.fallback)
-        if self.look_ahead is None or assessment.decided is None or assessment.source != "policy" or other is None:
+        other, look = fall_back(active, request.values, self.fallback), self._looks(active)
+        if look is None or assessment.decided is None or assessment.source != "policy" or other is None:
             return assessment, None
         with self.store.read() as tx:
             facts = self.facts(tx, active, request)
@@ -119,7 +125,7 @@ class Deciding(Core):
         if guarded[0] is None or guarded[1] is None:
             return assessment, None
         try:
-            preview = self.look_ahead(request.values, guarded[0], guarded[1])
+            preview = look(request, guarded[0], guarded[1], seed_of(active.bundle_id, sent.hash))
         except Exception as error:
             # No comparison is a reason for a person to look, not for no advice.
             return assessment, Preview(True, f"the look ahead failed: {type(error).__name__} {error}"[:200], {})
@@ -198,6 +204,7 @@ class Deciding(Core):
             "unusual": [problem.to_dict() for problem in assessment.problems],
             "drift": length,
             "look_ahead": None if preview is None else {"detail": preview.detail, **plain(preview.data)},
+            "explanation": None,
             "refusal": None,
             "outside": [],
             "action_hash": None,
@@ -235,6 +242,8 @@ class Deciding(Core):
                 body["state"] = "approved" if alone else "proposed"
                 wait = datetime.timedelta(seconds=active.rails.approval.expires_after_seconds)
                 body["expires"] = text_of(tx.now + wait)
+        if body["status"] == "proposed" or preview is not None:
+            body["explanation"] = explain(active, request.values, assessment, guarded, preview)
         record = tx.append("decision", body)
         self._count(
             tx,
@@ -296,8 +305,12 @@ class Deciding(Core):
             why.append(f"OUTLIER: {assessment.problems[0].detail}")
         if assessment.source == "fallback":
             why.append(f"FALLBACK: {assessment.detail}")
-        if self.look_ahead is not None and (preview is None or not preview.data):
+        if self._looks(active) is not None and (preview is None or not preview.data):
             why.append("LOOK_AHEAD: nothing was compared")
+        elif preview is not None and assessment.source == "policy":
+            orders = active.named(guarded.orders)
+            if preview.data.get("compared", {}).get("recommended", orders) != orders:
+                why.append("LOOK_AHEAD: the guards leave other orders now than were compared")
         return why
 
     def _drift(self, tx: Tx, active: Active, assessment: Assessment) -> tuple[bool, float | None]:

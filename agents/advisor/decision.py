@@ -80,6 +80,12 @@ class Decision:
         """Why a person is needed although the mode is autonomous."""
         return tuple(self.body["outside"])
 
+    @property
+    def explanation(self) -> dict[str, Any] | None:
+        """Why, in numbers and plain words; None where nobody is asked and nothing was compared."""
+        kept = self.body["explanation"]
+        return None if kept is None else dict(kept)
+
     def refusal(self) -> AdvisorError | None:
         """The error that says the same, when the decision is blocked."""
         if self.status != "blocked":

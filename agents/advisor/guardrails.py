@@ -20,6 +20,7 @@ __all__ = [
     "FreshnessRules",
     "Gate",
     "Guardrails",
+    "LookAheadRules",
     "Mode",
     "OutlierRules",
     "PromotionRules",
@@ -124,6 +125,21 @@ class PromotionRules(StrictModel):
     autonomous: Gate = Gate(decisions=50, outliers=0.1, blocked=0.05)
 
 
+class LookAheadRules(StrictModel):
+    """How orders are compared with the fallback's before they are advised, see :mod:`agents.advisor.rollouts`."""
+
+    #: How far to look; None takes twice the longest way from an order to the customers.
+    periods: Annotated[int, Field(strict=True, ge=1)] | None = None
+    #: Worlds that each first decision is run in.
+    paths: Annotated[int, Field(strict=True, ge=8, le=4096)] = 64
+    #: Share of the fallback's expected cost by which orders may be dearer.
+    margin: NonNegative = 0.01
+    #: Of the intervals: orders are refused when even the lower end is dearer by more than the margin.
+    confidence: Annotated[float, Field(strict=True, gt=0.5, lt=1.0)] = 0.95
+    #: Seconds after which it is given up, and nothing was compared.
+    timeout_seconds: Positive = 5.0
+
+
 class Guardrails(StrictModel):
     """A guard file. Build one with :meth:`load`."""
 
@@ -141,6 +157,8 @@ class Guardrails(StrictModel):
     outliers: OutlierRules = OutlierRules()
     demotion: DemotionRules = DemotionRules()
     promotion: PromotionRules = PromotionRules()
+    #: None: nothing is compared.
+    look_ahead: LookAheadRules | None = None
     #: Seconds after which the policy is given up and the fallback decides.
     policy_timeout_seconds: Positive = 1.0
 

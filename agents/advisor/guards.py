@@ -21,6 +21,7 @@ from agents.advisor.guardrails import ArcLimits, Guardrails, SumLimit
 from agents.advisor.lots import Lots
 from agents.bundle_spec import Spec
 from twin.errors import ConfigError, did_you_mean
+from twin.orders import feasible_orders
 
 __all__ = ["Facts", "Guarded", "Guards"]
 
@@ -143,6 +144,12 @@ class Guards:
     def amounts(self, orders: FloatArray) -> dict[str, float]:
         """What orders take of each limit per day."""
         return {limit.name: _use(factors, orders) for limit, factors in self._sums if limit.per == "day"}
+
+    def placed(self, orders: FloatArray) -> FloatArray:
+        """Orders (A, B) as the arcs' own limits leave them; limits on sums and on change are not looked at."""
+        rules = self._rules
+        placed = feasible_orders(orders, rules.minimum, rules.lot, rules.maximum)
+        return np.where(self._closed[:, None], 0.0, placed)
 
     def apply(self, orders: FloatArray, facts: Facts) -> Guarded:
         """Guard orders (A,) in units."""

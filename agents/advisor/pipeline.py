@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.advisor.active import Active, Decided
+from agents.advisor.canonical import digest
 from agents.advisor.errors import Problem
 from agents.advisor.fallback import FALLBACKS
 from agents.advisor.outliers import Score
+from agents.advisor.request import Request
 from agents.advisor.shield import Failure, Shield
 
-__all__ = ["Assessment", "LookAhead", "Preview", "assess", "fall_back"]
+__all__ = ["Assessment", "LookAhead", "Preview", "assess", "fall_back", "seed_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -30,19 +32,23 @@ class Preview:
     detail
         A sentence.
     data
-        Plain data for the record: expected costs and service of recommended, fallback and nothing, paired.
+        Plain data for the record: what was compared, and how; empty where nothing was.
+    shown
+        Plain data for the explanation: ``expected`` costs and service of recommended, fallback and nothing, their
+        paired ``differences``, and ``trajectories``.
     """
 
     accepted: bool
     detail: str
     data: dict[str, Any]
+    shown: dict[str, Any] = field(default_factory=dict)
 
 
 class LookAhead(Protocol):
     """Compares orders before they are advised, for example by paired rollouts in a fork of the twin."""
 
-    def __call__(self, values: FloatArray, recommended: FloatArray, fallback: FloatArray) -> Preview:
-        """Compare recommended orders with the fallback's, both (A,) units, from observed values (n,)."""
+    def __call__(self, request: Request, recommended: FloatArray, fallback: FloatArray, seed: int) -> Preview:
+        """Compare recommended orders with the fallback's, both (A,) units; the same seed must give the same answer."""
         ...
 
 
@@ -123,3 +129,8 @@ def fall_back(active: Active, values: FloatArray, fallback: str) -> Decided | No
     except Exception:
         return None
     return decided if np.isfinite(decided.orders).all() else None
+
+
+def seed_of(bundle_id: str, request_hash: str) -> int:
+    """Seed of the worlds: from the bundle and the request alone, so that a replay draws the same ones."""
+    return int(digest({"bundle": bundle_id, "request": request_hash})[:16], 16)

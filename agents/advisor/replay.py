@@ -9,12 +9,12 @@ from typing import Any
 
 from agents.advisor.activation import Activation
 from agents.advisor.active import Active
-from agents.advisor.canonical import plain
+from agents.advisor.canonical import digest, plain
 from agents.advisor.core import load_activation
 from agents.advisor.errors import AdvisorError
 from agents.advisor.guards import Facts
-from agents.advisor.pipeline import fall_back
-from agents.advisor.request import parse_request
+from agents.advisor.pipeline import fall_back, seed_of
+from agents.advisor.request import Request, parse_request
 from agents.advisor.store import Record, Store
 
 __all__ = ["Replay", "replay"]
@@ -123,6 +123,9 @@ def _decision(active: Active, body: Mapping[str, Any]) -> str:
         if found is None:
             return "" if body["raw_orders"] is None else "the fallback gives nothing now"
         decided = found
+    problem = _preview(active, request, body)
+    if problem:
+        return problem
     if plain(decided.action) != body["action"]:
         return f"the action was {body['action']}, now it is {plain(decided.action)}"
     if active.named(decided.orders) != body["raw_orders"]:
@@ -133,6 +136,25 @@ def _decision(active: Active, body: Mapping[str, Any]) -> str:
         return f"the final orders were {body['orders']}, now they are {named}"
     if named is not None and active.action_hash(body["id"], named) != body["action_hash"]:
         return "the action's hash differs"
+    return ""
+
+
+def _preview(active: Active, request: Request, body: Mapping[str, Any]) -> str:
+    """What differs in the look ahead, where the twin made one; what was made by other means cannot be made again."""
+    kept = body["look_ahead"]
+    if kept is None or "compared" not in kept:
+        return ""
+    if active.look_ahead is None:
+        return "it was looked ahead, and the guard file of its activation does not say how"
+    seed = seed_of(active.bundle_id, digest(body["request"]))
+    recommended, fallback = (active.vector(kept["compared"][name]) for name in ("recommended", "fallback"))
+    found = active.look_ahead.compare(request, recommended, fallback, seed, None)
+    if {"detail": found.detail, **plain(found.data)} != kept:
+        return f"the look ahead found '{kept['detail']}', now it finds '{found.detail}'"
+    if any(body["explanation"][name] != value for name, value in found.shown.items()):
+        return "the look ahead's costs, service or trajectories differ"
+    if found.accepted != (body["source"] == "policy"):
+        return "what the look ahead refused was advised, or the other way round"
     return ""
 
 

@@ -33,6 +33,7 @@ REQUEST_KEYS = (
     "closed",
     "available",
     "previous_orders",
+    "twin_state",
 )
 _VALUE_KEYS = ("value", "unit", "at")
 
@@ -53,6 +54,8 @@ class Request:
         By field, and :data:`agents.advisor.freshness.AS_OF`, as far as they were given.
     closed, available, previous
         See :class:`agents.advisor.guards.Facts`; ``previous`` None where nothing was said.
+    twin_state
+        A snapshot for the look ahead, unchecked (:mod:`agents.advisor.rollouts`); None where there is none.
     """
 
     request_id: str | None
@@ -62,6 +65,7 @@ class Request:
     closed: tuple[str, ...]
     available: Mapping[str, float]
     previous: Mapping[str, float] | None
+    twin_state: Mapping[str, Any] | None = None
 
 
 def parse_request(
@@ -130,10 +134,14 @@ def parse_request(
     problems += found
     previous, found = _amounts(data.get("previous_orders"), "previous_orders", arcs)
     problems += found
+    twin_state = data.get("twin_state")
+    if twin_state is not None and not isinstance(twin_state, Mapping):
+        detail = f"'twin_state' must be a snapshot of a twin's state, not {kind_of(twin_state)}"
+        problems.append(Problem("REQUEST", "twin_state", detail))
     if problems:
         return None, problems
     given = None if data.get("previous_orders") is None else previous
-    return Request(request_id, period, values, times, closed, available, given), []
+    return Request(request_id, period, values, times, closed, available, given, twin_state), []
 
 
 def check_name(value: object, place: str, code: str) -> list[Problem]:

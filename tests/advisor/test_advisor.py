@@ -170,7 +170,7 @@ def test_no_record_no_action(make: Callable[..., Rig], failure: str) -> None:
 def test_orders_that_do_worse_than_the_fallback_are_not_advised(make: Callable[..., Rig]) -> None:
     seen = []
 
-    def look(_values: Any, recommended: Any, fallback: Any) -> Preview:
+    def look(_request: Any, recommended: Any, fallback: Any, _seed: int) -> Preview:
         seen.append((recommended.tolist(), fallback.tolist()))
         return Preview(False, "12 % dearer than the fallback", {"recommended": 112.0, "fallback": 100.0})
 

@@ -128,7 +128,7 @@ class PromotionRules(StrictModel):
 class LookAheadRules(StrictModel):
     """How orders are compared with the fallback's before they are advised, see :mod:`agents.advisor.rollouts`."""
 
-    #: How far to look; None takes twice the longest way from an order to the customers.
+    #: How far to look; None takes three times the longest way from an order to the customers, and at least 24.
     periods: Annotated[int, Field(strict=True, ge=1)] | None = None
     #: Worlds that each first decision is run in.
     paths: Annotated[int, Field(strict=True, ge=8, le=4096)] = 64

@@ -39,8 +39,8 @@ FloatArray = NDArray[np.float64]
 _SHOWN = ("observe", "arrivals", "forecast")
 #: Largest difference between snapshot and request that is rounding, relative: observations are float32.
 _ROUNDING = 1e-6
-#: Least number of periods where the guard file names none.
-_LEAST = 12
+#: Where the guard file names no horizon: so many times the longest way to the customers, and at least so many periods.
+_WAYS, _LEAST = 3, 24
 
 
 class TooSlowError(Exception):
@@ -87,7 +87,7 @@ class Rollouts:
     guards
         Have the arcs' limits for later periods.
     periods
-        How far to look; None takes twice the longest way from an order to the customers.
+        How far to look; None takes three times the longest way from an order to the customers, and at least 24.
     paths
         Worlds per first decision.
 
@@ -110,7 +110,7 @@ class Rollouts:
             why = "has a finite horizon" if arguments.get("finite") else "cannot be made again from its manifest"
             raise ConfigError(f"guardrails: look_ahead is not possible: the bundle's environment {why}")
         longest = int(Structure.of(compiled).covers.max())
-        self.periods = max(2 * longest, _LEAST) if periods is None else periods
+        self.periods = max(_WAYS * longest, _LEAST) if periods is None else periods
         if self.periods <= longest:
             raise ConfigError(
                 f"guardrails: look_ahead.periods is {self.periods}, and an order takes up to {longest} to reach "

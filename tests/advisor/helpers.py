@@ -12,6 +12,9 @@ import numpy as np
 from agents.advisor import Advisor, AdvisorError, OutlierModel, Store, fit_outliers, open_store
 from agents.advisor.guardrails import Guardrails
 from agents.bundle import Bundle
+from envs.inventory import InventoryTask
+from twin.engine import Twin
+from twin.simulation import Simulation
 
 START = datetime.datetime(2026, 3, 2, 8, 0, tzinfo=datetime.UTC)
 ARCS = (
@@ -74,6 +77,15 @@ def around(bundle: Bundle, state: dict[str, Any], *, episodes: int = 80, periods
     centre = np.array([state["observation"][name] for name in names])
     width = 0.05 * np.maximum(np.abs(centre), 1.0)
     return fit_outliers([centre + rng.normal(size=(periods, len(names))) * width for _ in range(episodes)], names)
+
+
+def carried(task: InventoryTask, simulation: Simulation) -> dict[str, Any]:
+    """A request of where a simulation stands, with the twin's state."""
+    state = simulation.state()
+    twin = Twin(task.compiled).at(state)
+    values = task.observe(twin, twin.positions(), np.ones(1))[0].tolist()
+    names = (field.name for field in task.fields)
+    return {"observation": dict(zip(names, values, strict=True)), "twin_state": simulation.snapshot()}
 
 
 class Rig:

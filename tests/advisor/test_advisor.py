@@ -131,17 +131,69 @@ def test_a_request_id_sent_by_many_at_once_gets_one_decision_and_one_message(mak
 def test_a_blocked_request_stays_blocked(rig: Rig) -> None:
     state = rig.state(request_id="monday", closed=list(rig.advisor.active.arcs))
     first, second = refused(rig.advisor.decide, state), refused(rig.advisor.decide, state)
+    assert (first.code, first.status) == ("ALL_MASKED", 422)
     assert (first.code, first.record) == (second.code, second.record)
 
 
-def test_the_last_executed_orders_are_what_a_change_is_measured_from(make: Callable[..., Rig]) -> None:
+def test_a_change_is_measured_from_the_orders_on_record_and_no_request_can_widen_that(
+    make: Callable[..., Rig],
+) -> None:
     rig = make(mode="autonomous", default={"maximum": 500.0, "maximum_increase": 1.0})
-    first = rig.advisor.decide(rig.state())
-    low = rig.state(previous_orders=dict.fromkeys(rig.advisor.active.arcs, 2.0))
-    assert max((rig.advisor.decide(low).orders or {}).values()) == 3.0
-    assert rig.advisor.decide(rig.state()).body["facts"]["previous"] == {
-        arc: min(order, 3.0) for arc, order in (first.orders or {}).items()
-    }
+    arcs = rig.advisor.active.arcs
+    # Before there are any, what the request says is believed.
+    first = rig.advisor.decide(rig.state(previous_orders=dict.fromkeys(arcs, 2.0)))
+    assert max((first.orders or {}).values()) == 3.0
+    wide = rig.advisor.decide(rig.state(previous_orders=dict.fromkeys(arcs, 400.0)))
+    assert wide.body["facts"]["previous"] == first.orders
+    assert max((wide.orders or {}).values()) == 4.0
+
+
+def test_what_was_really_ordered_goes_before_what_was_sent_when_it_is_of_that_decision_or_later(
+    make: Callable[..., Rig],
+) -> None:
+    rig = make(mode="autonomous", default={"maximum": 500.0})
+    arcs = rig.advisor.active.arcs
+    first, second = rig.advisor.decide(rig.state()), rig.advisor.decide(rig.state())
+    rig.advisor.note_actual(first.id, {"orders": dict.fromkeys(arcs, 7.0)}, person="controller")
+    assert rig.advisor.decide(rig.state()).body["facts"]["previous"] == second.orders
+    last = rig.advisor.decide(rig.state())
+    rig.advisor.note_actual(last.id, {"orders": dict.fromkeys(arcs, 8.0)}, person="controller")
+    rig.advisor.note_actual(first.id, {"orders": dict.fromkeys(arcs, 9.0)}, person="controller")
+    assert rig.advisor.decide(rig.state()).body["facts"]["previous"] == dict.fromkeys(arcs, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "status"),
+    [
+        (lambda actual: actual.pop("orders"), "REQUEST", 400),
+        (lambda actual: actual.__setitem__("costs", 1.0), "REQUEST", 400),
+        (lambda actual: actual.__setitem__("cost", math.nan), "NOT_A_NUMBER", 422),
+        (lambda actual: actual.__setitem__("cost", "5"), "NOT_A_NUMBER", 422),
+        (lambda actual: actual.__setitem__("served", -1.0), "OUT_OF_RANGE", 422),
+        (lambda actual: actual["orders"].popitem(), "FIELD_MISSING", 422),
+        (lambda actual: actual["orders"].__setitem__("a->b", 1.0), "REQUEST", 400),
+        (lambda actual: actual["orders"].update(dict.fromkeys(actual["orders"], -1.0)), "NOT_A_NUMBER", 422),
+    ],
+)
+def test_a_report_of_what_happened_is_checked(
+    rig: Rig, change: Callable[[dict[str, Any]], Any], code: str, status: int
+) -> None:
+    decision = rig.advisor.decide(rig.state())
+    actual: dict[str, Any] = {"orders": dict.fromkeys(rig.advisor.active.arcs, 1.0), "cost": -5.0, "served": 3.0}
+    change(actual)
+    refusal = refused(rig.advisor.note_actual, decision.id, actual, person="controller")
+    assert (refusal.code, refusal.status) == (code, status)
+    assert "actual" not in rig.kinds()
+
+
+def test_a_report_needs_a_person_and_a_decision(rig: Rig) -> None:
+    actual = {"orders": dict.fromkeys(rig.advisor.active.arcs, 1.0)}
+    refusal = refused(rig.advisor.note_actual, "none", actual, person="controller")
+    assert (refusal.code, refusal.status) == ("NOT_FOUND", 404)
+    decision = rig.advisor.decide(rig.state())
+    assert refused(rig.advisor.note_actual, decision.id, actual, person="").code == "PERSON"
+    assert rig.advisor.note_actual(decision.id, actual, person="controller") == rig.store.head()[0]
+    assert rig.last("actual")["cost"] is None
 
 
 @pytest.mark.parametrize("failure", ["full", "gone"])

@@ -98,6 +98,22 @@ def test_a_person_modifies_rejects_and_halts(shell: Shell) -> None:
     assert json.loads(err)["status"] == 423
 
 
+def test_what_really_happened_goes_on_record(shell: Shell, bundle: Bundle) -> None:
+    decision = shell.data("decide state=@state.json")
+    actual = {"orders": dict.fromkeys(bundle.spec.arc_names, 3.0), "cost": 12.5}
+    (shell.folder / "actual.json").write_text(json.dumps(actual))
+    code, out, _ = shell(f"actual id={decision['id']} person=controller actual=@actual.json")
+    assert (code, out) == (OK, f"on record as {decision['record'] + 1}\n")
+    assert shell("actual id=none person=controller actual=@actual.json")[0] == BLOCKED
+    assert shell(f"actual id={decision['id']} person=controller actual=@state.json")[0] == BLOCKED
+    code, out, _ = shell("shadow-report")
+    assert (code, out) == (
+        OK,
+        "0 shadow decisions, 0 with what was really ordered, 0 compared in the twin; intervals "
+        "at 95%\nNot said: there is no shadow decision on record\n",
+    )
+
+
 def test_bundles_go_forward_and_back(shell: Shell, bundle: Bundle) -> None:
     assert shell("rollback person=planner")[0] == BLOCKED
     assert shell(f"activate bundle={bundle.path} person=planner reason=again")[0] == OK

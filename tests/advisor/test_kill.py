@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import json, os, signal, sqlite3, sys
 from pathlib import Path
 from agents.advisor import Advisor, open_store
 from agents.advisor import anchor, database_sqlite, dispatch_file
-from tests.advisor.test_kill import Logging
+from tests.advisor.test_kill import Logging, count_postgres
 
 folder, state = Path(sys.argv[1]), json.loads(sys.argv[2])
 writes = 0
@@ -66,7 +67,11 @@ def run(target):
                 return counted
             return found
     anchor.os = dispatch_file.os = Os()
-    advisor = Advisor(None, open_store(target / "store.db"), sender=Logging(target / "out"))
+    address = target / "address"
+    if address.exists():
+        count_postgres(count)
+    place = address.read_text() if address.exists() else target / "store.db"
+    advisor = Advisor(None, open_store(place, anchor=target / "store.db.anchor"), sender=Logging(target / "out"))
     advisor.decide({**state, "request_id": "first"})
     advisor.set_mode("advisory", person="planner")
     decision = advisor.decide({**state, "request_id": "second"})
@@ -92,6 +97,34 @@ for target in targets:
 """
 
 
+def count_postgres(count: Callable[[], None]) -> None:
+    """Call ``count`` before every statement that writes to PostgreSQL, and before each commit of one."""
+    import sqlalchemy
+
+    from agents.advisor import database_postgres
+
+    wrote = []
+
+    class Counting(database_postgres._PostgresConnection):
+        def execute(self, sql: str, values: Any = None) -> int:
+            count()
+            wrote.append(sql)
+            return super().execute(sql, values)
+
+    def commit(_connection: object) -> None:
+        if wrote:
+            wrote.clear()
+            count()
+
+    class Database(database_postgres.PostgresDatabase):
+        def __init__(self, url: str) -> None:
+            super().__init__(url)
+            sqlalchemy.event.listen(self._engine, "commit", commit)
+
+    database_postgres._PostgresConnection = Counting  # type: ignore[misc]
+    database_postgres.PostgresDatabase = Database  # type: ignore[misc]
+
+
 class Logging(FileSender):
     """Keeps a line for every attempt to send: the files alone could not tell a second one."""
 
@@ -110,24 +143,29 @@ def prepare(folder: Path, bundle: Bundle, example: dict[str, Any]) -> None:
     advisor.close()
 
 
-def test_a_process_killed_at_any_write_leaves_a_whole_record_and_sends_nothing_twice(
-    bundle: Bundle, example: dict[str, Any], tmp_path: Path
-) -> None:
-    prepare(tmp_path / "origin", bundle, example)
-    for number in range(1, 200):
-        shutil.copytree(tmp_path / "origin", tmp_path / f"kill{number}")
+def kill(folder: Path, example: dict[str, Any]) -> None:
+    """Run a child for every folder ``kill<n>``, until one is not killed any more."""
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path), json.dumps(example)],
+        [sys.executable, "-c", CHILD, str(folder), json.dumps(example)],
         cwd=ROOT,
         capture_output=True,
         timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_process_killed_at_any_write_leaves_a_whole_record_and_sends_nothing_twice(
+    bundle: Bundle, example: dict[str, Any], tmp_path: Path
+) -> None:
+    prepare(tmp_path / "origin", bundle, example)
+    for number in range(1, 200):
+        shutil.copytree(tmp_path / "origin", tmp_path / f"kill{number}")
+    kill(tmp_path, example)
     ran = [folder for folder in tmp_path.glob("kill*") if (folder / "status").exists()]
     codes = Counter((folder / "status").read_text() for folder in ran)
     # Each but the last was killed, and the last came to its end.
-    assert codes == {"-9": len(ran) - 1, "0": 1}, done.stderr.decode()
+    assert codes == {"-9": len(ran) - 1, "0": 1}
     assert len(ran) > 60
     seen: Counter[str] = Counter()
     for folder in ran:
@@ -138,11 +176,11 @@ def test_a_process_killed_at_any_write_leaves_a_whole_record_and_sends_nothing_t
     assert seen["none"] >= 5
 
 
-def after_a_crash(folder: Path, example: dict[str, Any]) -> list[str]:
+def after_a_crash(folder: Path, example: dict[str, Any], address: str | None = None) -> list[str]:
     """Open the store again as another process does; the states of what was proposed, ``none`` where nothing was."""
     out = folder / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.json")}
-    store = open_store(folder / "store.db")
+    store = open_store(address or folder / "store.db", anchor=folder / "store.db.anchor")
     advisor = Advisor(None, store, sender=Logging(out))
     assert verify(store).ok, folder
     proposals = advisor.proposals()

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agents.advisor import Advisor, AdvisorError, open_store, verify
 from agents.advisor.replay import replay
 from agents.bundle import Bundle
 from tests.advisor.helpers import ARCS, Remembering, around, rails, refused
+from tests.advisor.test_kill import after_a_crash, kill
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'cogtwin[advisor]'")
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'cogtwin[advisor]'")
@@ -220,6 +222,42 @@ def test_a_server_that_is_gone_decides_nothing_and_goes_on_when_it_is_back(
     assert advisor.decide(example).status == "proposed"
     assert verify(advisor.store).ok
     advisor.close()
+
+
+def test_a_process_killed_at_a_write_leaves_a_whole_record_and_sends_nothing_twice(
+    url: str, bundle: Bundle, example: dict[str, Any], tmp_path: Path
+) -> None:
+    """Every sixth write point of those that tests/advisor/test_kill.py takes all of."""
+    import psycopg
+
+    origin = tmp_path / "origin"
+    (origin / "out").mkdir(parents=True)
+    advisor = advisor_of(url, bundle, example, origin / "store.db.anchor")
+    advisor.set_mode("autonomous", person="planner")
+    advisor.close()
+    server, _, template = url.rpartition("/")
+    addresses = {}
+
+    def prepare(number: int) -> Path:
+        folder = Path(shutil.copytree(origin, tmp_path / f"kill{number}"))
+        addresses[folder] = f"{server}/{template}_{number}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {template}_{number} TEMPLATE {template}")
+        (folder / "address").write_text(addresses[folder])
+        return folder
+
+    whole = prepare(9999)
+    kill(tmp_path, example)
+    writes = int((whole / "writes").read_text())
+    assert writes > 50
+    shutil.rmtree(whole)
+    folders = [prepare(number) for number in range(2, writes + 1, 6)]
+    kill(tmp_path, example)
+    assert {(folder / "status").read_text() for folder in folders} == {"-9"}
+    seen = Counter(state for folder in folders for state in after_a_crash(folder, example, addresses[folder]))
+    assert seen["unknown"] >= 1
+    assert seen["done"] >= 2
+    assert seen["none"] >= 1
 
 
 def test_threads_lose_no_record(url: str) -> None:

@@ -17,7 +17,7 @@ from agents.advisor.shadow import ShadowReport, shadow_report
 from agents.bundle import Bundle
 from envs.core import Batch
 from envs.inventory import InventoryTask
-from tests.advisor.helpers import Clock, refused
+from tests.advisor.helpers import Clock, carried, refused
 from twin.economics import COST_TERMS
 from twin.engine import Twin
 from twin.seeds import Purpose, world_seed
@@ -88,7 +88,6 @@ class World:
 
     def __init__(self, seed: int = 11) -> None:
         self.simulation = Simulation(TASK.compiled, seed=world_seed(Purpose.EVALUATION, seed))
-        self.first = self.simulation.state()
         self.pending: dict[str, float] | None = None
         self.keys: list[str] = []
         self.placed: list[np.ndarray[Any, Any]] = []
@@ -101,12 +100,8 @@ class World:
         return "taken"
 
     def request(self, clock: Clock) -> dict[str, Any]:
-        state = self.simulation.state()
-        twin = Twin(TASK.compiled).at(state)
-        values = TASK.observe(twin, twin.positions(), np.ones(1))[0].tolist()
         return {
-            "observation": dict(zip((field.name for field in TASK.fields), values, strict=True)),
-            "twin_state": self.simulation.snapshot(),
+            **carried(TASK, self.simulation),
             "as_of": clock.now.isoformat(),
             "request_id": f"period {self.simulation.period}",
         }

@@ -148,6 +148,9 @@ def _costs(active: Active, assessment: Assessment, preview: Preview | None) -> l
     for name, other in (("fallback", "the fallback's orders"), ("nothing", "ordering nothing now")):
         pair = differences[name]
         low, high = pair["interval"]
+        if low == high == 0.0:
+            out.append(f"It comes to the same as {other}.")
+            continue
         if low <= 0.0 <= high:
             out.append(f"Against {other} no difference in cost is certain ({_between([low, high])} {money}).")
             continue

@@ -94,9 +94,8 @@ class TwinLookAhead:
         accepted = not least > allowed
         currency, period = self._spec.currency, self._spec.period_unit
         detail = (
-            f"the policy's orders are expected to cost {abs(dearer):.4g} {currency} a {period} "
-            f"{'more' if dearer > 0.0 else 'less'} than the fallback's, at least {least:.4g} at {confidence:.0%} "
-            f"confidence; up to {allowed:.4g} is allowed"
+            f"the policy's orders are expected to cost {dearer:+.4g} {currency} a {period} against the fallback's, at "
+            f"least {least:+.4g} at {confidence:.0%} confidence; up to {allowed:+.4g} is allowed"
         )
         data = {
             "accepted": accepted,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
+from agents.advisor.active import Active
+from agents.advisor.actual import ACTUAL_KEYS
 from agents.advisor.approvals import STEPS
 from agents.advisor.cli import HELP
 from agents.advisor.errors import STATUS
+from agents.advisor.explanation import explain
 from agents.advisor.guardrails import Guardrails
-from agents.advisor.guards import Guards
+from agents.advisor.guards import Guarded, Guards
 from agents.advisor.modes import FALLS_TO, MODES
+from agents.advisor.pipeline import Assessment
 from agents.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +38,16 @@ def test_the_guard_file_of_the_page_loads_and_names_every_setting(bundle: Bundle
 def test_the_page_knows_every_state_mode_and_reason() -> None:
     for word in (*STEPS, *MODES, *FALLS_TO):
         assert word in TEXT, word
+
+
+def test_the_page_shows_what_a_report_and_an_explanation_hold(bundle: Bundle, example: dict[str, Any]) -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```", TEXT, re.S | re.M)
+    assert set(json.loads(block)) == set(ACTUAL_KEYS)
+    active = Active.of(bundle, Active.settings(Guardrails(), None))
+    values = np.array([example["observation"][field.name] for field in active.fields])
+    told = explain(active, values, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None)
+    rows = re.findall(r"^\| `(\w+)` \|", TEXT[TEXT.index("## Explanation") : TEXT.index("## Approvals")], re.M)
+    assert set(rows) == set(told)
 
 
 def test_the_help_names_the_commands_of_the_page() -> None:

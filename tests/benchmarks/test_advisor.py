@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from agents.advisor import Advisor
+from agents.advisor.explanation import explain
 from agents.advisor.guards import Facts
 from agents.advisor.pipeline import assess
 from agents.advisor.request import parse_request
 from envs.inventory import InventoryTask
-from tests.advisor.helpers import around, rails
+from tests.advisor.helpers import around, carried, rails
 from tests.agents.test_bundle import write
+from twin.library import load
+from twin.simulation import Simulation
 
 pytestmark = pytest.mark.benchmark
 
@@ -23,19 +26,30 @@ def bundle(tmp_path_factory):
     return write(tmp_path_factory.mktemp("bench") / "bundle", InventoryTask("five_site_distribution"))
 
 
-@pytest.mark.parametrize("what", ["without record", "with synced record"])
+@pytest.mark.parametrize("what", ["without record", "and explained", "and looked ahead", "with synced record"])
 def test_decision(benchmark, bundle, tmp_path, what):
-    """One decision for 27 fields and 5 arcs: fields, age, distance, policy and guards, and its record on disk."""
+    """One decision for 27 fields and 5 arcs: fields, age, distance, policy and guards; what else there may be.
+
+    An explanation for who must approve; a look ahead of 3 x 64 paths over 24 periods; the record on disk, which holds
+    the explanation.
+    """
     state = json.loads((bundle.path / "example_state.json").read_text())
-    advisor = Advisor(bundle, tmp_path / "s.db", mode="advisory", guardrails=rails(), outliers=around(bundle, state))
+    file = rails(look_ahead={}) if what == "and looked ahead" else rails()
+    advisor = Advisor(bundle, tmp_path / "s.db", mode="advisory", guardrails=file, outliers=around(bundle, state))
     number, active = advisor.load_current()
 
     def bare():
         request, _ = parse_request(state, active.fields, active.arcs, active.guards.limit_names, active.hashes)
         assessment = assess(active, request.values, advisor.shield, "middle")
-        active.guards.apply(assessment.decided.orders, Facts("2026-01-01"))
+        guarded = active.guards.apply(assessment.decided.orders, Facts("2026-01-01"))
+        if what == "and explained":
+            explain(active, request.values, assessment, guarded, None)
+        if what == "and looked ahead":
+            active.look_ahead(request, guarded.orders, np.zeros(5), 1)
 
-    decide = bare if what == "without record" else lambda: advisor.decide(state)
+    if what == "and looked ahead":
+        state = carried(InventoryTask("five_site_distribution"), Simulation(load("five_site_distribution")))
+    decide = (lambda: advisor.decide(state)) if what == "with synced record" else bare
     benchmark.pedantic(decide, rounds=500, warmup_rounds=50)
     benchmark.extra_info["p99_ms"] = round(1e3 * float(np.percentile(benchmark.stats.stats.data, 99)), 3)
     assert number == 1

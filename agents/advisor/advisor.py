@@ -46,7 +46,7 @@ class Advisor(Deciding, Approving):
     fallback
         A name of :data:`agents.advisor.fallback.FALLBACKS`.
     look_ahead
-        Compares orders before they are advised; None compares nothing.
+        Compares orders before they are advised; None does what the guard file's ``look_ahead`` says.
 
     Raises
     ------

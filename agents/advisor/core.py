@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.advisor import activation, approvals, modes
-from agents.advisor.active import Active, Decided
+from agents.advisor.active import Active
 from agents.advisor.approvals import Proposal
 from agents.advisor.canonical import canonical
 from agents.advisor.clock import parse_time, text_of
@@ -54,13 +54,13 @@ class Core:
     fallback
         A name of :data:`agents.advisor.fallback.FALLBACKS`.
     look_ahead
-        Compares orders before they are advised; None compares nothing.
+        Compares orders before they are advised; None does what the guard file's ``look_ahead`` says.
     """
 
     def __init__(self, store: Store, sender: Sender | None, fallback: str, look_ahead: LookAhead | None) -> None:
         self.store, self.outbox = store, Outbox(store, sender)
         self.fallback, self.look_ahead = fallback, look_ahead
-        self.shield: Shield[Decided] = Shield()
+        self.shield: Shield[Any] = Shield()
         self.loading = threading.Lock()
         self.current: tuple[int, Active] | None = None
 

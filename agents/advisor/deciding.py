@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ from agents.advisor.core import Core, needed_persons
 from agents.advisor.decision import Decision, check_data
 from agents.advisor.drift import DriftModel
 from agents.advisor.errors import AdvisorError, Problem, first_of
-from agents.advisor.explanation import explain
+from agents.advisor.explanation import explain, moving_fields
 from agents.advisor.guardrails import Mode
 from agents.advisor.guards import Guarded
 from agents.advisor.pipeline import Assessment, LookAhead, Preview, assess, fall_back, seed_of
 from agents.advisor.request import Request, parse_request
+from agents.advisor.shield import Failure
 from agents.advisor.store import Record, Tx
 
 __all__ = ["Deciding"]
@@ -84,6 +85,7 @@ class Deciding(Core):
         if before.mode == "halted":
             problems = [Problem("HALTED", "mode", "the advisor is halted: nothing is decided"), *problems]
         assessment = preview = None
+        fields: list[dict[str, Any]] | str = "nobody was to be asked"
         if request is not None and not problems:
             problems = self.timely(active, request, before.times, before.last)
         if request is not None and not problems:
@@ -91,6 +93,8 @@ class Deciding(Core):
             problems = _unusual(active, assessment)
             if self._looks(active) is not None and not problems:
                 assessment, preview = self._compare(active, request, assessment, sent)
+            if not problems and (preview is not None or before.mode in {"advisory", "autonomous"}):
+                fields = self._moving(active, request, assessment)
         with self.store.write() as tx:
             if activation.active_number(tx) != number:
                 return None
@@ -106,7 +110,7 @@ class Deciding(Core):
                     problems = [Problem("HALTED", "mode", "the advisor was halted meanwhile")]
             if request is None or assessment is None or problems:
                 return self._refuse(tx, active, sent, request, problems)
-            return self._record(tx, number, active, mode, sent, request, assessment, preview)
+            return self._record(tx, number, active, mode, sent, request, assessment, preview, fields)
 
     def _looks(self, active: Active) -> LookAhead | None:
         """What compares orders: what this advisor was given, else what the guard file asks for."""
@@ -133,6 +137,17 @@ class Deciding(Core):
             return assessment, preview
         score, white = assessment.score, assessment.white
         return Assessment("fallback", "LOOK_AHEAD", preview.detail, other, score, white), preview
+
+    def _moving(self, active: Active, request: Request, assessment: Assessment) -> list[dict[str, Any]] | str:
+        """The fields that moved the policy's orders: before the record, because it asks the policy once more."""
+        decided = assessment.decided
+        if decided is None or assessment.source != "policy":
+            return []
+        ask = lambda: moving_fields(active, request.values, decided.orders)  # noqa: E731
+        try:
+            return cast("list[dict[str, Any]] | str", self.shield.call(ask, active.rails.policy_timeout_seconds))
+        except Failure as failure:
+            return failure.detail
 
     def _known(self, tx: Tx, request: Request, sent: _Sent) -> tuple[Decision, None] | AdvisorError | None:
         """The decision that this request id got already."""
@@ -178,6 +193,7 @@ class Deciding(Core):
         request: Request,
         assessment: Assessment,
         preview: Preview | None,
+        fields: list[dict[str, Any]] | str,
     ) -> tuple[Decision, str | None]:
         facts = self.facts(tx, active, request)
         decided = assessment.decided
@@ -243,7 +259,7 @@ class Deciding(Core):
                 wait = datetime.timedelta(seconds=active.rails.approval.expires_after_seconds)
                 body["expires"] = text_of(tx.now + wait)
         if body["status"] == "proposed" or preview is not None:
-            body["explanation"] = explain(active, request.values, assessment, guarded, preview)
+            body["explanation"] = explain(active, assessment, guarded, preview, fields)
         record = tx.append("decision", body)
         self._count(
             tx,

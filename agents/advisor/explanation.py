@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 SHOWN_FIELDS = 5
 
 
-def moving_fields(active: Active, values: FloatArray, orders: FloatArray) -> list[dict[str, Any]]:
+def moving_fields(active: Active, values: FloatArray, orders: FloatArray) -> list[dict[str, Any]] | str:
     """The fields that moved the policy's orders most, the most first.
 
     Parameters
@@ -37,14 +37,14 @@ def moving_fields(active: Active, values: FloatArray, orders: FloatArray) -> lis
 
     Returns
     -------
-    list
+    list or str
         Of each: name, value, unit, ``training_mean``, ``moves`` (units that the order on ``arc``, the one that it moves
-        most, is higher than with the field at its mean), ``arc`` and ``order_unit``. Empty where no training mean is
-        known.
+        most, is higher than with the field at its mean), ``arc`` and ``order_unit``. Where no training mean is known, a
+        sentence that says so.
     """
     spec, mean = active.bundle.spec, _training_mean(active)
     if mean is None:
-        return []
+        return "there is no training mean to compare with"
     rows = np.tile(values, (len(values), 1))
     np.fill_diagonal(rows, mean)
     targets = spec.codec.targets(active.bundle.predict(rows.astype(np.float32))[0])
@@ -82,14 +82,20 @@ def _training_mean(active: Active) -> FloatArray | None:
 
 
 def explain(
-    active: Active, values: FloatArray, assessment: Assessment, guarded: Guarded, preview: Preview | None
+    active: Active,
+    assessment: Assessment,
+    guarded: Guarded,
+    preview: Preview | None,
+    fields: list[dict[str, Any]] | str,
 ) -> dict[str, Any]:
-    """The explanation of a decision, plain data; docs/advisor.md says what it holds."""
+    """The explanation of a decision, plain data; docs/advisor.md says what it holds.
+
+    Parameters
+    ----------
+    fields
+        From :func:`moving_fields`, or a sentence on why they are not known.
+    """
     shown = {} if preview is None else preview.shown
-    decided = assessment.decided
-    fields = []
-    if decided is not None and assessment.source == "policy":
-        fields = moving_fields(active, values, decided.orders)
     guards = [
         {"code": check.code, "verdict": check.verdict, "detail": check.detail, "changes": len(check.changes)}
         for check in guarded.checks
@@ -106,7 +112,7 @@ def explain(
         "expected": shown.get("expected"),
         "differences": shown.get("differences"),
         "trajectories": shown.get("trajectories"),
-        "fields": fields,
+        "fields": [] if isinstance(fields, str) else fields,
         "guards": guards,
         "distance": distance,
     }
@@ -157,7 +163,7 @@ def _costs(active: Active, assessment: Assessment, preview: Preview | None) -> l
         more = "more" if pair["cost"] > 0.0 else "less"
         ends = sorted((abs(low), abs(high)))
         out.append(
-            f"That is {_number(abs(pair['cost']))} {money} {more} than {other} ({_between(ends)} {more}), with "
+            f"That costs {_number(abs(pair['cost']))} {money} {more} than {other} ({_between(ends)} {more}), with "
             f"{pair['service'] * 100.0:+.1f} points of service."
         )
     if assessment.reason == "LOOK_AHEAD":
@@ -172,11 +178,12 @@ def _expected(cost: float, interval: list[float], money: str) -> str:
     return f"costs of {_number(cost)} {money} ({_between(interval)})"
 
 
-def _fields(assessment: Assessment, fields: list[dict[str, Any]]) -> list[str]:
+def _fields(assessment: Assessment, fields: list[dict[str, Any]] | str) -> list[str]:
     if assessment.source != "policy":
         return []
-    if not fields:
-        return ["Which fields moved the orders is not known: they do not depend on any, or no training mean is."]
+    if isinstance(fields, str) or not fields:
+        why = fields or "no field moves them"
+        return [f"Which fields moved the orders is not known: {why}."]
     out = []
     for entry in fields[:3]:
         more = "more" if entry["moves"] > 0.0 else "less"

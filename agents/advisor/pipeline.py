@@ -32,7 +32,8 @@ class Preview:
     detail
         A sentence.
     data
-        Plain data for the record: what was compared, and how; empty where nothing was.
+        Plain data for the record: what was compared, and how; empty where nothing was. With ``compared`` (the orders)
+        a replay makes it again as the guard file says.
     shown
         Plain data for the explanation: ``expected`` costs and service of recommended, fallback and nothing, their
         paired ``differences``, and ``trajectories``.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import yaml
 
 from agents.advisor.active import Active
@@ -40,12 +38,11 @@ def test_the_page_knows_every_state_mode_and_reason() -> None:
         assert word in TEXT, word
 
 
-def test_the_page_shows_what_a_report_and_an_explanation_hold(bundle: Bundle, example: dict[str, Any]) -> None:
+def test_the_page_shows_what_a_report_and_an_explanation_hold(bundle: Bundle) -> None:
     (block,) = re.findall(r"^```json\n(.*?)^```", TEXT, re.S | re.M)
     assert set(json.loads(block)) == set(ACTUAL_KEYS)
     active = Active.of(bundle, Active.settings(Guardrails(), None))
-    values = np.array([example["observation"][field.name] for field in active.fields])
-    told = explain(active, values, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None)
+    told = explain(active, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None, [])
     rows = re.findall(r"^\| `(\w+)` \|", TEXT[TEXT.index("## Explanation") : TEXT.index("## Approvals")], re.M)
     assert set(rows) == set(told)
 

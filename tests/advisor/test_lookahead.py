@@ -14,6 +14,7 @@ from agents.advisor import Advisor, Guardrails
 from agents.advisor.active import Active, Decided
 from agents.advisor.fallback import FALLBACKS
 from agents.advisor.intervals import batch_means, mean_of
+from agents.advisor.pipeline import Preview
 from agents.advisor.replay import replay
 from agents.advisor.request import parse_request
 from agents.bundle import Bundle
@@ -182,6 +183,27 @@ def test_a_margin_lets_small_losses_through(tmp_path: Path, now: dict[str, Any])
     advisor.close()
 
 
+def test_orders_that_the_guards_change_after_they_were_compared_need_a_person(make: Callable[..., Rig]) -> None:
+    """Between comparison and record somebody reports what was really ordered, and the allowed change is another."""
+    rigs: list[Rig] = []
+
+    def look(_request: Any, recommended: Any, _fallback: Any, _seed: int) -> Preview:
+        arcs = rigs[0].advisor.active.arcs
+        if rigs[0].kinds().count("decision") == 1:
+            first = rigs[0].last("decision")["id"]
+            rigs[0].advisor.note_actual(first, {"orders": dict.fromkeys(arcs, 0.0)}, person="controller")
+        return Preview(
+            True, "better", {"compared": {"recommended": dict(zip(arcs, recommended.tolist(), strict=True))}}
+        )
+
+    rigs.append(make(mode="autonomous", look_ahead=look, default={"maximum": 500.0, "maximum_increase": 5.0}))
+    assert rigs[0].advisor.decide(rigs[0].state()).status == "executing"
+    decision = rigs[0].advisor.decide(rigs[0].state())
+    assert decision.status == "proposed"
+    assert decision.outside == ("LOOK_AHEAD: the guards leave other orders now than were compared",)
+    assert max((decision.orders or {}).values()) == 5.0
+
+
 # -- what cannot be compared --------------------------------------------------------------------------------------
 
 
@@ -345,6 +367,18 @@ def test_without_a_training_mean_no_field_is_named(tmp_path: Path) -> None:
     assert decision.explanation["distance"] is None
     assert any("not known" in text for text in decision.explanation["text"])
     advisor.close()
+
+
+def test_a_policy_that_cannot_be_asked_again_is_advised_without_its_fields(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The states in which a field has its mean are the policy's own affair: what it does there stops no advice."""
+    monkeypatch.setattr(Bundle, "predict", lambda *_: 1 / 0)
+    decision = rig.advisor.decide(rig.state())
+    assert (decision.status, decision.source) == ("proposed", "policy")
+    assert decision.explanation is not None
+    assert decision.explanation["fields"] == []
+    assert any("not known: the policy failed: ZeroDivisionError" in text for text in decision.explanation["text"])
 
 
 # -- intervals ----------------------------------------------------------------------------------------------------

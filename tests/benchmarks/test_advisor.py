@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents.advisor import Advisor
-from agents.advisor.explanation import explain
+from agents.advisor.explanation import explain, moving_fields
 from agents.advisor.guards import Facts
 from agents.advisor.pipeline import assess
 from agents.advisor.request import parse_request
@@ -43,7 +43,8 @@ def test_decision(benchmark, bundle, tmp_path, what):
         assessment = assess(active, request.values, advisor.shield, "middle")
         guarded = active.guards.apply(assessment.decided.orders, Facts("2026-01-01"))
         if what == "and explained":
-            explain(active, request.values, assessment, guarded, None)
+            fields = moving_fields(active, request.values, assessment.decided.orders)
+            explain(active, assessment, guarded, None, fields)
         if what == "and looked ahead":
             active.look_ahead(request, guarded.orders, np.zeros(5), 1)
 

@@ -54,7 +54,8 @@ def moving_fields(active: Active, values: FloatArray, orders: FloatArray) -> lis
     # Arcs of different size count alike: by the reach of the policy's box.
     reach = spec.codec.high - spec.codec.low
     relative = np.abs(moves) / np.where(reach > 0.0, reach, np.maximum(orders, 1.0))[:, None]
-    weight = np.where(np.isfinite(relative), relative, 0.0).sum(axis=0)
+    relative[~np.isfinite(relative)] = 0.0
+    weight = relative.sum(axis=0)
     chosen = [k for k in np.argsort(-weight, kind="stable")[:SHOWN_FIELDS].tolist() if weight[k] > 0.0]
     found = []
     for k in chosen:

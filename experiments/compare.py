@@ -19,6 +19,7 @@ from experiments.cli import run_command, say
 from experiments.config import CompareConfig, EnvConfig
 from experiments.contenders import Contender, classical, grouped, load_runs
 from experiments.folders import fresh_name, new_folder, refuse_to_overwrite
+from experiments.outages import outages_on_paths
 from experiments.problems import compiled_network, save_tuned
 from experiments.results import Comparison
 from experiments.results import compare as compared
@@ -133,6 +134,7 @@ def compare(config: CompareConfig) -> Compared:
         bound=bound,
         exact=exact,
         horizon=env.horizon if env.finite else None,
+        outages=outages_on_paths(contenders[0].members[0][1], config.evaluation),
     )
     return Compared(comparison, tuple(contenders), compiled, env, config)
 

@@ -12,6 +12,7 @@ from experiments.cli import run_command, say
 from experiments.config import EvaluateConfig
 from experiments.contenders import Contender, classical, grouped
 from experiments.loading import load_run
+from experiments.outages import outages_on_paths
 from experiments.problems import compiled_network, save_tuned, usual
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
@@ -29,7 +30,8 @@ Compare policies on seeds that neither training nor tuning used.
 
 A run, or any classical policy that fits the network, is compared with the best constant order and the best base-stock
 policy; all are tuned by simulation on seeds of their own, for the horizon where that is finite. The table goes to the
-screen and, as JSON, CSV and text, into the run folder, `output=`, or a new folder below runs/.
+screen and, as JSON, CSV and text, into the run folder, `output=`, or a new folder below runs/. Where ports, suppliers
+or other resources fail, costs are also split by how severe the outages of a path were and how long they took.
 """
 
 
@@ -84,7 +86,8 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
     measurements = {one.name: one.measure(config.evaluation) for one in contenders}
     compared = tuple(other for other in names if config.run is not None or other in usual(env))
     horizon = env.horizon if env.finite else None
-    comparison = compare(compiled.network, config.evaluation, measurements, compared, horizon=horizon)
+    outages = outages_on_paths(contenders[0].members[0][1], config.evaluation)
+    comparison = compare(compiled.network, config.evaluation, measurements, compared, horizon=horizon, outages=outages)
     tuned = {one.name: one.tuned for one in rules if one.tuned is not None}
     return _Evaluated(comparison, compiled, tuned if config.run is None else None)
 

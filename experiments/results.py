@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from agents.evaluation import Measurement
 from experiments.config import EvaluationConfig
+from experiments.outages import Group, Outages, split
 from experiments.results_files import comparison_csv, comparison_data, save_comparison
 from experiments.results_text import comparison_text
 from experiments.statistics import FEWEST_IN_TAIL, Interval, mean_interval, paired_difference, tail_interval
@@ -143,6 +144,8 @@ class Comparison:
         The hindsight bound, where it was asked for.
     horizon
         Periods of the problem where it ends; None where it continues.
+    groups
+        The costs split by what failed on the paths; none where nothing ever fails.
     costs
         Policy -> (S, N) mean cost per period by training seed and path.
     """
@@ -153,6 +156,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     bound: Bound | None = None
     horizon: int | None = None
+    groups: tuple[Group, ...] = ()
     costs: dict[str, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -190,6 +194,7 @@ def compare(
     bound: FloatArray | None = None,
     exact: Mapping[str, float] | None = None,
     horizon: int | None = None,
+    outages: Outages | None = None,
 ) -> Comparison:
     """Compare measurements that were made on the same paths.
 
@@ -205,16 +210,22 @@ def compare(
         Policy name -> exact cost per period.
     horizon
         Periods of a problem that ends; an optimum that is known of the endless one is not its own.
+    outages
+        What failed on the paths, see :func:`experiments.outages.outages_on_paths`.
     """
     optimum = None if horizon is not None else network.known_value("optimal_cost")
     value = None if optimum is None else optimum.value
     rows, pairs = rows_and_pairs(measurements, evaluation, references, optimum=value, bound=bound, exact=exact)
-    found = None
+    found: Bound | None = None
+    groups: tuple[Group, ...] = ()
+    options: dict[str, Any] = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
     if bound is not None:
-        options = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
-        found = Bound(mean_interval(bound, **options), len(bound))  # type: ignore[arg-type]
+        found = Bound(mean_interval(bound, **options), len(bound))
     costs = {name: _costs(measured) for name, measured in measurements.items()}
-    return Comparison(network, evaluation, rows, pairs, found, horizon, costs)
+    if outages is not None:
+        against = next(iter(costs) if references is None else (name for name in references if name in costs), None)
+        groups = split(outages, costs, against, network.period, **options)
+    return Comparison(network, evaluation, rows, pairs, found, horizon, groups, costs)
 
 
 def rows_and_pairs(

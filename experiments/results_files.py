@@ -34,6 +34,7 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
         else {**comparison.bound.cost.to_dict(), "paths": comparison.bound.paths},
         "policies": [_row(row) for row in comparison.rows],
         "pairs": [_pair(pair) for pair in comparison.pairs],
+        "by_outage": [group.to_dict() for group in comparison.groups],
     }
 
 

@@ -48,6 +48,8 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.horizon is not None and any(abs(value) > 1e-9 for value in rest):
         terms.append(("terminal value", [number_text(value) for value in rest]))
     parts.append(grid([("cost terms", [row.policy for row in rows]), *terms]))
+    if comparison.groups:
+        parts.append(_groups_text(comparison))
     parts.append("\n".join(footnote(comparison)))
     return "\n\n".join(parts)
 
@@ -66,6 +68,23 @@ def _pairs_text(every: Sequence[Pair], percent: str) -> str:
             ("cost is", [pair.verdict for pair in pairs]),
         ]
     )
+
+
+def _groups_text(comparison: Comparison) -> str:
+    groups = comparison.groups
+    columns = [
+        ("least share left", [group.severity for group in groups]),
+        ("longest outage", [group.duration for group in groups]),
+        ("paths", [str(group.paths) for group in groups]),
+    ]
+    for row in comparison.rows:
+        name, base = row.policy, groups[0].reference
+        if name in groups[0].differences:
+            cells = [interval_text(group.differences[name], signed=True) for group in groups]
+            columns.append((f"{name} - {base}", cells))
+        else:
+            columns.append((name, [interval_text(group.costs[name]) for group in groups]))
+    return grid(columns)
 
 
 def footnote(comparison: Comparison) -> list[str]:

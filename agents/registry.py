@@ -190,6 +190,11 @@ BASELINES: dict[str, Baseline] = {
             "every flow anew by its cheapest way, with the days that an outage is taken to last",
         ),
         Baseline(
+            "routing_queue_price",
+            "agents.baselines.routing_queue_price:QueuePrice",
+            "the cheapest ways when a move in a queue also costs what it costs those who wait",
+        ),
+        Baseline(
             "routing_weekly_program",
             "agents.baselines.routing_program:WeeklyProgram",
             "a linear program on the expected bookings of eight weeks that knows of no outage",

@@ -22,8 +22,9 @@ from envs.routing_actions import (
     RoutingCodec,
     ShareCodec,
 )
-from envs.routing_costs import WayCosts
+from envs.routing_costs import CargoWorth, WayCosts
 from envs.routing_features import routing_observation
+from envs.routing_queues import QueuePrices
 from envs.vector import TwinVectorEnv
 from envs.watcher import Watcher
 from twin.beliefs import ever_fails
@@ -37,11 +38,11 @@ from twin.liner.plan import CandidatePlan
 from twin.liner.routing import routing_network
 from twin.liner.scenarios import Scenario, applied, scenario
 from twin.liner.schedule import WEEK
-from twin.liner.steady import nominal_plan, settle, steady_state
+from twin.liner.steady import nominal_plan, settle, steady_week
 from twin.liner.terms import RoutingTerms
 from twin.state import TwinState
 
-__all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports", "worth_of_cargo"]
+__all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports"]
 
 FloatArray = NDArray[np.float64]
 
@@ -58,10 +59,14 @@ class RoutingTask:
         The network on the twin, and what may be chosen on it.
     plan
         The best nominal week.
-    settled
-        One replica in which that week has been running for long.
+    week
+        One replica on each weekday when that week has been running for long.
+    worth
+        What cargo is worth where a horizon ends.
     costs
         What ways cost.
+    queues
+        What queues in ports cost, where that counts (``base="queue"``).
     routing_codec
         Between actions and orders.
     """
@@ -85,7 +90,7 @@ class RoutingTask:
     ) -> None:
         _check("action mode", action_mode, ROUTING_MODES)
         _check("decision period", decision, ("day", "week"))
-        _check("base of the costs", base, ("nominal", "none"))
+        _check("base of the costs", base, ("nominal", "queue", "none"))
         if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
             raise ActionError(f"horizon must be a whole number of decisions, at least 1, received {horizon!r}")
         if not isinstance(finite, bool | np.bool_):
@@ -112,13 +117,15 @@ class RoutingTask:
         self.assignment = Assignment(routing_network(liner, candidates, limited))
         self.compiled = self.assignment.routing.compiled
         self.plan: CandidatePlan = nominal_plan(self.assignment)
-        self.settled = steady_state(self.assignment, self.plan)
-        self.costs = WayCosts(self.assignment, self.plan if base == "nominal" else None)
+        self.week = steady_week(self.assignment, self.plan)
+        usual = WayCosts(self.assignment, self.plan)
+        self.worth = CargoWorth.of(usual)
+        self.costs = WayCosts(self.assignment, None) if base == "none" else usual
+        self.queues = QueuePrices(self.costs, self.plan, self.week) if base == "queue" else None
         self.decision = decision
         self.periods_per_decision = WEEK if decision == "week" else 1
         self.horizon, self.finite = int(horizon), bool(finite)
         self.price_scale = float(price_scale)
-        self._worth = worth_of_cargo(self.assignment)
         self._show(action_mode, observe)
 
     def _show(self, action_mode: str, observe: Sequence[str] | None) -> None:
@@ -147,7 +154,13 @@ class RoutingTask:
         }
         arcs = self.compiled.n_arcs
         self.routing_codec = kinds[action_mode](
-            np.zeros(arcs), np.zeros(arcs), np.full(arcs, np.inf), self.assignment, self.costs, self.price_scale
+            np.zeros(arcs),
+            np.zeros(arcs),
+            np.full(arcs, np.inf),
+            self.assignment,
+            self.costs,
+            self.price_scale,
+            self.queues,
         )
         self.codec: Codec = self.routing_codec
         self.action_space: spaces.Space[Any] = self.routing_codec.space()
@@ -162,7 +175,7 @@ class RoutingTask:
         self, twin: Twin, seed: NDArray[np.uint64], replica: NDArray[np.uint32], episode: NDArray[np.uint32]
     ) -> TwinState:
         state = twin.initial_state(seed, replica, episode)
-        settle(state, self.settled)
+        settle(state, self.week[0])
         return state
 
     def observe(
@@ -201,11 +214,10 @@ class RoutingTask:
         return np.negative(total)
 
     def left(self, state: TwinState) -> FloatArray:
-        """Money (B,): cargo under way at its revenue less the least cost of what is left; what is booked is refused."""
-        top, arrays = self.compiled.topology, state.arrays
-        there = self._worth @ arrays.on_hand + self._worth[top.arc_destination] @ arrays.in_transit
-        goodwill = self.assignment.routing.liner.rejection_penalty_per_ffe
-        return np.asarray(there - goodwill * self.assignment.waiting(state).sum(axis=0))
+        """Money (B,) that all cargo is worth at the prices of the nominal week, see :class:`CargoWorth`."""
+        arrays, head = state.arrays, self.compiled.topology.arc_destination
+        there = self.worth.at_calls @ arrays.on_hand + self.worth.at_calls[head] @ arrays.in_transit
+        return np.asarray(there + self.worth.booked @ self.assignment.waiting(state))
 
 
 def _check(what: str, value: str, known: Sequence[str]) -> None:
@@ -250,18 +262,6 @@ def busiest_ports(assignment: Assignment, plan: CandidatePlan) -> tuple[str, ...
     return tuple(names[p] for p in order if own[p] > 0.0)
 
 
-def worth_of_cargo(assignment: Assignment) -> FloatArray:
-    """Money per FFE at every stock point (I,): the revenue to come less the least cost of what is left of the way."""
-    routing = assignment.routing
-    worth = routing.graph.revenue[routing.stock_demand].astype(np.float64)
-    place = {(int(d), int(n)): i for i, (d, n) in enumerate(zip(routing.stock_demand, routing.stock_node, strict=True))}
-    for f, flow in enumerate(assignment.flows):
-        mine = slice(assignment.first_way[f], assignment.first_way[f + 1])
-        if flow.node >= 0 and assignment.way_cost[mine].size:
-            worth[place[flow.demand, flow.node]] -= assignment.way_cost[mine].min()
-    return worth
-
-
 class RoutingEnv(TwinEnv):
     """Which way containers go on a network of liner services, day by day, while ports and canals fail.
 
@@ -275,12 +275,17 @@ class RoutingEnv(TwinEnv):
     ## Action Space
     ``action_mode="prices"`` (the default): ``Box(-1, 1, (ports + canals + 2,), float32)``. Every flow (bookings of a
     demand, or its cargo at a call) takes the way that costs least: handling, transshipment, the value of its days (of
-    bookings over a week's mean), and 99 % of what slots and moves are worth in the nominal week (``base="nominal"``;
+    bookings over a week's mean), and what slots and moves are worth in the nominal week (``base="nominal"``;
     ``"none"`` leaves that out). Bookings that find no room on it take the next cheapest, unless waiting a week costs
     less; those that have most to lose choose first. The action adds, in order: a surcharge per move in each port, and
     per FFE through each canal that may close (1 is ``price_scale``); the days until what is hit is taken to work again
     (1 is 56, below 0 counts as 0), which makes ways through it later; and the share of every departure's slots that is
-    kept for later cargo (1 is half, below 0 counts as 0). The zero action adds nothing.
+    kept for later cargo (1 is half, below 0 counts as 0). The zero action adds nothing. Ways that cost the same are
+    taken as the nominal plan takes them.
+
+    With ``base="queue"`` a move in a port also costs what it costs those who wait for one
+    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 42 days, and 7 from now at least. The action
+    then multiplies: the price of each port, and the assumed rest of all outages, by 4 to the power of its numbers.
 
     ``action_mode="itinerary"``: ``MultiDiscrete``, a number for every flow (``task.routing_codec.names``): 0 waits, k
     takes its k-th way, the last being refusal. A way is possible when something of its demand is on the network and
@@ -305,7 +310,8 @@ class RoutingEnv(TwinEnv):
     Minus the sum of the cost terms, which ``info["cost_terms"]`` holds by name: revenue on delivery as a negative cost,
     handling, transshipment, refusal (which repays the revenue and costs the goodwill), the value of time of all that
     is booked and not delivered, and what the services cost whatever they carry. Where a finite horizon ends, plus what
-    is left: cargo under way at its revenue less the least cost of the rest of its way, bookings as if refused.
+    is left is worth in the nominal week: its revenue less the cost of the cheapest rest of its way, time, slots and
+    moves included, wherever it is (for bookings it may be refusal). So nothing is loaded for the sake of the end.
 
     ## Starting State
     As if the best nominal week had been running for long: cargo at calls and under way, bookings of the last days.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from envs.actions import Codec
 from envs.routing_costs import WayCosts
+from envs.routing_queues import QueuePrices
 from twin.engine import Twin
 from twin.errors import ActionError
 from twin.liner.assignment import WAIT, Assignment
@@ -41,6 +42,9 @@ ROUTING_MODES: tuple[RoutingMode, ...] = get_args(RoutingMode)
 #: Days until a port is expected to work again, and share of slots that is kept, at the end of the box.
 LONGEST_RECOVERY, MOST_KEPT = 56.0, 0.5
 
+#: By what the ends of the box multiply or divide prices of queues, and the assumed rest of outages.
+MOST_TIMES = 4.0
+
 #: Cargo that is rounding.
 _DUST = 1e-9
 
@@ -59,11 +63,15 @@ class RoutingCodec(Codec):
         What ways cost.
     price_scale
         Money per move, or per FFE through a canal, at the end of the box of prices.
+    queues
+        Prices of queues, which an action multiplies instead of adding to them; None where ports have no price of their
+        own.
     """
 
     assignment: Assignment
     costs: WayCosts
     price_scale: float
+    queues: QueuePrices | None = None
 
     @property
     def up_to(self) -> bool:
@@ -116,6 +124,10 @@ class PriceCodec(RoutingCodec):
         ports = len(self.assignment.routing.graph.port_names)
         prices = values[:-2] * self.price_scale
         recovery = np.maximum(values[-2], 0.0) * LONGEST_RECOVERY
+        if self.queues is not None:
+            # What waits is in the price: days of delay are not counted once more.
+            prices[:ports] = self.queues.of(twin.state, MOST_TIMES ** values[-2]) * MOST_TIMES ** values[:ports]
+            recovery = np.zeros_like(recovery)
         kept = np.maximum(values[-1], 0.0) * MOST_KEPT * self.assignment.routing.graph.leg_capacity[:, None]
         cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery)
         share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)

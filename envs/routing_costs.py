@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
 
-__all__ = ["WayCosts"]
+__all__ = ["CargoWorth", "WayCosts"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -136,6 +138,38 @@ class WayCosts:
     @property
     def _closed_days(self) -> FloatArray:
         return np.where(np.isfinite(self._longer), self._longer, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CargoWorth:
+    """What an FFE is worth where it is, in the nominal week: what another one there would add to what is earned.
+
+    Attributes
+    ----------
+    at_calls
+        (I,) money per FFE at a stock point, or on its way to it.
+    booked
+        (D,) money per FFE that is booked and not under way.
+    """
+
+    at_calls: FloatArray
+    booked: FloatArray
+
+    @classmethod
+    def of(cls, costs: WayCosts) -> CargoWorth:
+        """Revenue less the cheapest rest of the way at the usual costs, over a week's mean."""
+        assignment, routing = costs.assignment, costs.assignment.routing
+        usual, revenue = costs.usual.mean(axis=0), routing.graph.revenue.astype(np.float64)
+        at_calls, booked = revenue[routing.stock_demand], revenue.copy()
+        ends = zip(routing.stock_demand, routing.stock_node, strict=True)
+        place = {(int(d), int(n)): i for i, (d, n) in enumerate(ends)}
+        for f, flow in enumerate(assignment.flows):
+            mine = usual[assignment.first_way[f] : assignment.first_way[f + 1]]
+            if mine.size and flow.node >= 0:
+                at_calls[place[flow.demand, flow.node]] -= mine.min()
+            elif mine.size:
+                booked[flow.demand] -= mine.min()
+        return cls(at_calls, booked)
 
 
 def _runs(values: IntArray) -> tuple[IntArray, IntArray]:

@@ -55,7 +55,7 @@ class RoutingConfig(StrictModel):
     severity: float | None = Field(default=None, ge=0.0, lt=1.0)
     port_headroom: float = Field(default=1.25, ge=1.0)
     decision: Literal["day", "week"] = "day"
-    base: Literal["nominal", "none"] = "nominal"
+    base: Literal["nominal", "queue", "none"] = "nominal"
     price_scale: PositiveFloat = 500.0
 
 

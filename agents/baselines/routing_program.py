@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.routing import RoutingPolicy
 from agents.oracles.cargo_schedule import CargoSchedule
-from envs.routing import worth_of_cargo
 from envs.task import Task
 from twin.distributions import Recorded
 from twin.errors import ActionError
@@ -54,7 +53,7 @@ class RollingRouting(RoutingPolicy):
                 f"received weeks={weeks}, outage={outage}, least={least}"
             )
         self.outage, self.least, self.days = float(outage), float(least), WEEK * weeks
-        self.schedule = CargoSchedule(self.assignment, self.days, worth_of_cargo(self.assignment))
+        self.schedule = CargoSchedule(self.assignment, self.days, self.task.worth.at_calls, self.task.worth.booked)
         laws = [entry[0] for entry in self.assignment.routing.compiled.demand_distributions]
         self._week = np.array([law.values if isinstance(law, Recorded) else [law.mean_value] * WEEK for law in laws]).T
 

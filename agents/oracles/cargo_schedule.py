@@ -76,8 +76,8 @@ class CargoSchedule:
         The network.
     days
         T.
-    worth
-        (I,) money per FFE that is at, or on its way to, a stock point when the T days are over.
+    worth, booked
+        (I,) and (D,) money per FFE that is at, or on its way to, a stock point, or booked, when the T days are over.
 
     Raises
     ------
@@ -85,8 +85,8 @@ class CargoSchedule:
         When HiGHS is missing, with what to install.
     """
 
-    def __init__(self, assignment: Assignment, days: int, worth: FloatArray) -> None:
-        self.assignment, self.days, self.worth = assignment, days, worth
+    def __init__(self, assignment: Assignment, days: int, worth: FloatArray, booked: FloatArray) -> None:
+        self.assignment, self.days, self.worth, self.booked = assignment, days, worth, booked
         routing = assignment.routing
         self.routing, self.top = routing, routing.compiled.topology
         drawing = np.diff(self.top.in_ptr) > 0
@@ -148,8 +148,8 @@ class CargoSchedule:
         rate = self.routing.terms.value_of_time
         owed = arrays.backlog[:, replica].sum() * self.days + booked.sum(axis=1) @ np.arange(self.days, 0, -1)
         late = float(self.worth[top.arc_destination[carrier[~soon]]] @ pipeline[~soon])
-        goodwill = self.routing.liner.rejection_penalty_per_ffe * float(booked[-1].sum())
-        return DailyPlan(cost + rate * float(owed) - late + goodwill, x[kept.ship])
+        late += float(self.booked @ booked[-1])
+        return DailyPlan(cost + rate * float(owed) - late, x[kept.ship])
 
     @staticmethod
     def _equal(model: Any, rows: IntArray, right: FloatArray) -> None:
@@ -207,7 +207,7 @@ class CargoSchedule:
             cost[ship[after, a]] -= self.worth[top.arc_destination[a]]
         cost[stay] += top.stock_holding[self._calls]
         cost[stay[-1]] -= self.worth[self._calls]
-        cost[wait[-1]] += routing.liner.rejection_penalty_per_ffe
+        cost[wait[-1]] -= self.booked
 
         offset = len(equal.right)
         matrix = sparse.vstack([equal.matrix(columns), most.matrix(columns)]).tocsr()

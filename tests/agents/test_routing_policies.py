@@ -11,7 +11,7 @@ from agents.evaluation import measure
 from agents.registry import BASELINES, load_class
 from envs.core import Batch
 from envs.inventory import InventoryTask
-from envs.routing import RoutingTask, worth_of_cargo
+from envs.routing import RoutingTask
 from tests.envs.test_routing import started, task
 from twin.engine import Twin
 from twin.errors import ActionError
@@ -31,7 +31,7 @@ def foresight(made, batch, days):
 
     state, top = batch.twin.state, made.compiled.topology
     draws = batch.twin.tape.block(state, days)
-    program = CargoSchedule(made.assignment, days, worth_of_cargo(made.assignment))
+    program = CargoSchedule(made.assignment, days, made.worth.at_calls, made.worth.booked)
     costs, orders = [], []
     for b in range(batch.replicas):
         works = np.concatenate([state.arrays.availability[None, :, b], draws.availability[:-1, :, b]])

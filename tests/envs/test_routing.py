@@ -141,7 +141,7 @@ def by_hand(made, twin, b):
                 break
             nodes = assignment.ways[w].nodes
             if assignment.ways[w].candidate == REFUSED:
-                if not (carried and w in cheap):
+                if w in cheap:
                     refused, left = refused + left, 0.0
                 continue
             part = min(left, room[nodes[0]]) if nodes else left

@@ -175,9 +175,9 @@ def spill(  # type: ignore[no-untyped-def]
     """Shares (A, B) of what is booked: on the cheapest ways while they have room, then on the next cheapest.
 
     Whoever has most to lose comes first: the demand whose dearest way, usually refusal, costs most more than its
-    cheapest. What is left when ways cost more than ``patience`` more than the cheapest waits. Several ways that are
-    cheapest have their parts by weight; a part that is refused is one of what was booked today, as the rest waits for
-    room, and the plan's share of it has been refused when it was booked.
+    cheapest. What is left when ways cost more than ``patience`` more than the cheapest waits; it is refused where that
+    is among the cheapest, and never else, as there is room again next week. Several ways that are cheapest have their
+    parts by weight, the refused one being of what was booked today: of what is older it has been refused before.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def spill(  # type: ignore[no-untyped-def]
                     break
                 last_cost, at = cost[chosen, b], chosen
                 if way_call[chosen] == REFUSAL:
-                    if carried > _DUST and last_cost <= best[d] + tolerance:
+                    if last_cost > best[d] + tolerance:
                         continue
                     refused += left
                     break

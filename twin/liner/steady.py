@@ -17,7 +17,7 @@ from twin.liner.schedule import WEEK
 from twin.state import TwinState
 from twin.tape import Draws
 
-__all__ = ["nominal_plan", "settle", "steady_state"]
+__all__ = ["nominal_plan", "settle", "steady_week"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,8 +36,10 @@ def nominal_plan(assignment: Assignment) -> CandidatePlan:
     return candidate_plan(routing.liner, routing.graph, routing.candidates, lateness=lateness)
 
 
-def steady_state(assignment: Assignment, plan: CandidatePlan, weeks: int = 30) -> TwinState:
-    """One replica after following a plan for some weeks without noise in which nothing fails, on weekday 0.
+def steady_week(assignment: Assignment, plan: CandidatePlan, weeks: int = 30) -> tuple[TwinState, ...]:
+    """One replica on the 7 days after following a plan for some weeks, weekday 0 first.
+
+    No noise, and nothing fails: with enough weeks, the week that repeats itself.
 
     Parameters
     ----------
@@ -55,10 +57,13 @@ def steady_state(assignment: Assignment, plan: CandidatePlan, weeks: int = 30) -
     untouched = twin.state.exogenous[None].copy()
     laws = [entry[0] for entry in compiled.demand_distributions]
     week = np.array([law.values if isinstance(law, Recorded) else [law.mean_value] * WEEK for law in laws]).T
-    for day in range(WEEK * weeks):
+    seen = []
+    for day in range(WEEK * (weeks + 1) - 1):
+        if day >= WEEK * weeks:
+            seen.append(twin.state.fork())
         draws = Draws(week[day % WEEK].reshape(1, -1, 1), lead, works, untouched)
         twin.step(assignment.orders(twin.state, share, by_booking=True), draws)
-    return twin.state
+    return (*seen, twin.state)
 
 
 def settle(state: TwinState, settled: TwinState) -> None:

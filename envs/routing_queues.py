@@ -1,0 +1,151 @@
+"""What a move in a congested port costs those who wait for one: the price of a queue.
+
+Where everybody pays the same for a day, a move that is made now delays all that come before the queue is gone. So what
+it costs the others is the time until the queue is gone, times what a day costs, whatever the order in which they are
+served: the externality of a bottleneck (Vickrey, American Economic Review 59(2), 1969). Ways that avoid the port are
+cheaper under that price exactly when they should be taken.
+
+The queue is seen, the rate at which it grows is the nominal plan's, and how long what is hit stays hit is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from envs.routing_costs import WayCosts
+from twin.liner.plan import CandidatePlan
+from twin.liner.routing import LEG, TRANSFER
+from twin.liner.schedule import WEEK
+from twin.state import TwinState
+
+__all__ = ["OutageRule", "QueuePrices"]
+
+FloatArray = NDArray[np.float64]
+
+#: Days of its usual moves that may wait in a port, over what waits on that weekday as a rule, before it is a queue: a
+#: price for noise would turn away what the nominal plan carries as gladly as it refuses.
+_NOISE = 3.0
+
+
+@dataclass(frozen=True)
+class OutageRule:
+    """What is assumed of outages, and how much of the price counts.
+
+    The defaults were found by a search on tuning seeds (docs/routing.md).
+
+    Attributes
+    ----------
+    outage
+        Days that an outage is taken to last from its first day on.
+    least
+        Days that it is taken to last from now on, however long it has lasted.
+    weight
+        Share of the price that is charged: others leave the queue too, and it is gone sooner than if all stayed.
+    transshipped
+        Share of the usual transshipments that is taken to come to a port with a queue.
+    most
+        Money per move at most.
+    """
+
+    outage: float = 42.0
+    least: float = 7.0
+    weight: float = 0.15
+    transshipped: float = 0.9
+    most: float = 2500.0
+
+
+class QueuePrices:
+    """Prices (P, B) of a move in every port, money.
+
+    Parameters
+    ----------
+    costs
+        What the ways of a network cost.
+    plan, week
+        The nominal plan, and one replica on each weekday while it is followed: what goes where, and what waits, as a
+        rule.
+    rule
+        What is assumed.
+    """
+
+    def __init__(
+        self, costs: WayCosts, plan: CandidatePlan, week: Sequence[TwinState], rule: OutageRule | None = None
+    ) -> None:
+        assignment, routing = costs.assignment, costs.assignment.routing
+        graph, resource = routing.graph, routing.move_resource
+        self.assignment, self.rule = assignment, OutageRule() if rule is None else rule
+        self.time_value = routing.terms.value_of_time
+        self._resource = np.maximum(resource, 0)
+        self._limited = resource >= 0
+        capacity = routing.compiled.topology.resource_capacity[self._resource]
+        self._capacity = np.where(self._limited & np.isfinite(capacity), capacity, np.inf)[:, None]
+        own = np.zeros(len(graph.port_names))
+        for candidate, ffe in zip(routing.candidates, plan.ffe, strict=True):
+            own[graph.origin[candidate.demand]] += ffe / WEEK
+            own[graph.destination[candidate.demand]] += ffe / WEEK
+        self._own = own[:, None]
+        self._transshipped = np.maximum(plan.moves[:, None] / WEEK - self._own, 0.0)
+        self._here = self._moves_here(costs)
+        #: Moves (7, P, 1) that wait on a usual weekday: cargo comes together, and leaves within the week.
+        self._usual = np.stack([self._waits(state) for state in week])
+
+    def _moves_here(self, costs: WayCosts) -> sparse.csr_array:
+        """Moves (P, I) that an FFE at a call takes in its port, on the ways of the plan or else the cheapest."""
+        assignment, routing = self.assignment, self.assignment.routing
+        usual, demands = costs.usual.mean(axis=0), len(routing.graph.demand)
+        place = {
+            (int(d), int(n)): i for i, (d, n) in enumerate(zip(routing.stock_demand, routing.stock_node, strict=True))
+        }
+        rows, columns, moves = [], [], []
+        for f in range(demands, len(assignment.flows)):
+            ways = np.arange(assignment.first_way[f], assignment.first_way[f + 1])
+            if not len(ways):
+                continue
+            part = np.zeros(len(ways)) if costs.weight is None else costs.weight[ways]
+            if part.sum() <= 0.0:
+                part = (ways == ways[np.argmin(usual[ways])]).astype(np.float64)
+            kind = routing.arc_kind[assignment.way_arc[ways]]
+            each = np.where(kind == LEG, 0.0, np.where(kind == TRANSFER, 2.0, 1.0))
+            flow = assignment.flows[f]
+            rows.append(int(routing.graph.port[flow.node]))
+            columns.append(place[flow.demand, flow.node])
+            moves.append(float(part @ each / part.sum()))
+        shape = (len(routing.graph.port_names), routing.compiled.n_stocks)
+        return sparse.csr_array((moves, (rows, columns)), shape=shape)
+
+    def _waits(self, state: TwinState) -> FloatArray:
+        """Moves (P, B) that cargo at the calls of each port is waiting for."""
+        return np.asarray(self._here @ state.arrays.on_hand)
+
+    def of(self, state: TwinState, longer: FloatArray | float = 1.0) -> FloatArray:
+        """Prices (P, B) at a decision epoch.
+
+        Parameters
+        ----------
+        state
+            What waits, what works, and since when.
+        longer
+            (B,) by what the assumed rest of outages is multiplied.
+        """
+        arrays, rule = state.arrays, self.rule
+        works = np.where(self._limited[:, None], arrays.availability[self._resource], 1.0)
+        since = arrays.since[self._resource]
+        comes = self._own + rule.transshipped * self._transshipped
+        usual = self._usual[state.period % WEEK, :, 0].T
+        queue = np.maximum(self._waits(state) - usual - _NOISE * (self._own + self._transshipped), 0.0)
+        rest = np.where(works < 1.0, np.maximum(rule.outage - since, rule.least) * longer, 0.0)
+        now = np.where(works > 0.0, self._capacity * works, 0.0)
+        with np.errstate(invalid="ignore"):
+            then = np.where(rest > 0.0, queue + rest * (comes - now), queue)
+        # Gone after the outage, at the rate of a port that works; or already during it.
+        after = rest + then / np.maximum(self._capacity - comes, 1e-9)
+        before = queue / np.maximum(now - comes, 1e-9)
+        days = np.where(then > 0.0, after, np.where(rest > 0.0, before, 0.0))
+        return np.asarray(
+            np.minimum(rule.weight * self.time_value * np.where(queue + rest > 0.0, days, 0.0), rule.most)
+        )

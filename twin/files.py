@@ -98,8 +98,13 @@ def read_table_text(path: str | Path, *, encoding: str = "utf-8-sig") -> tuple[s
         raise DataError(f"{path} is not {name} text: {error}") from None
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file whole or not at all: a temporary file beside it, synced, then renamed.
+
+    Parameters
+    ----------
+    mode
+        Who may read it.
 
     Raises
     ------
@@ -115,7 +120,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

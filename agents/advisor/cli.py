@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.advisor import cli_service
 from agents.advisor.advisor import Advisor
 from agents.advisor.audit import verify
 from agents.advisor.dispatch import open_sender
@@ -38,6 +39,10 @@ Advice from an exported policy, under guards, with approvals, on record.
   python -m agents.advisor mode     store=S [set=shadow|advisory|autonomous person=P] [reason=...]
   python -m agents.advisor halt     store=S person=P [reason=...]
   python -m agents.advisor rollback store=S person=P [reason=...]
+  python -m agents.advisor token    add|list|remove store=S name=P role=viewer|planner|approver [days=N] [tokens=FILE]
+  python -m agents.advisor serve    store=S [bundle=FOLDER guardrails=F outliers=F mode=M] [dispatch=...] [tokens=FILE]
+                                    [bundles=FOLDER] [host=127.0.0.1] [port=8080] [rate=50] [body=1048576] [timeout=10]
+                                    [certificate=FILE key=FILE | plain=yes]
   python -m agents.advisor audit    verify|head|show|anchor store=S [head=NUMBER:HASH] [first=N] [person=P]
   python -m agents.advisor replay   store=S
   python -m agents.advisor shadow-report store=S
@@ -50,6 +55,9 @@ Advice from an exported policy, under guards, with approvals, on record.
   orders     a person's own orders, units by arc
   actual     what really happened after a decision: {orders: {arc: units}, cost, demand, served}, the orders at least
   format     text (default) or json
+  token      prints a new token, which is kept nowhere; its hash goes to tokens (default: the store's name with .tokens)
+  serve      HTTP and a page for whoever has a token; rate is requests a second for each of them, body the longest
+             request in bytes, timeout in seconds; SIGTERM ends it in good order
 
 Exit codes
   0 done, 2 wrong call, 3 bundle or record cannot be trusted, 4 refused or blocked
@@ -57,6 +65,8 @@ Exit codes
 
 _COMMON = ("store", "anchor", "format")
 _WHAT = ("verify", "head", "show", "anchor")
+#: Commands with a second word, and which one it is where it is not said.
+_FIRST = {"audit": "verify", "token": "list"}
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,8 @@ def _parse(words: Sequence[str]) -> tuple[_Command, dict[str, str]]:
         known = ", ".join(_COMMANDS)
         raise ConfigError(f"no command '{name}' (allowed: {known}){did_you_mean(name, _COMMANDS)}; see --help")
     command, options = _COMMANDS[name], {}
-    if name == "audit":
-        options["what"] = rest.pop(0) if rest and "=" not in rest[0] else "verify"
+    if name in _FIRST:
+        options["what"] = rest.pop(0) if rest and "=" not in rest[0] else _FIRST[name]
     allowed = (*command.needed, *command.optional, *_COMMON)
     for word in rest:
         key, equals, value = word.partition("=")
@@ -237,6 +247,15 @@ def _roll_back(options: dict[str, str]) -> tuple[Any, str, int]:
     return {"bundle_id": bundle_id}, f"bundle {bundle_id} decides", OK
 
 
+def _token(options: dict[str, str]) -> tuple[Any, str, int]:
+    return *cli_service.token(options), OK
+
+
+def _serve(options: dict[str, str]) -> tuple[Any, str, int]:
+    cli_service.serve(options)
+    return {"served": True}, "stopped", OK
+
+
 def _audit(options: dict[str, str]) -> tuple[Any, str, int]:
     what = options["what"]
     if what not in _WHAT:
@@ -313,6 +332,8 @@ _COMMANDS = {
     "mode": _Command((), ("set", "person", "reason"), _mode),
     "halt": _Command(("person",), ("reason",), _halt),
     "rollback": _Command(("person",), ("reason",), _roll_back),
+    "token": _Command((), cli_service.TOKEN, _token),
+    "serve": _Command((), cli_service.SERVE, _serve),
     "audit": _Command((), ("what", "head", "first", "person", "reason"), _audit),
     "replay": _Command((), (), _replay),
     "shadow-report": _Command((), (), _shadow_report),

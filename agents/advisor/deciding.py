@@ -174,7 +174,8 @@ class Deciding(Core):
             # Of nonsense only the hash is kept: it can be of any size.
             "request_hash": sent.hash,
             "code": refusal.code,
-            "problems": [problem.to_dict() for problem in problems[:50]],
+            # Names in it come from the request, and may be what no record can hold.
+            "problems": plain([problem.to_dict() for problem in problems[:50]]),
         }
         record = tx.append("refused", body)
         # What is wrong with a request is the sender's affair; only its age and its strangeness speak of the world.

@@ -96,4 +96,4 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"record": self.record, "state": self.state, **self.body}
+        return {"record": self.record, **self.body, "state": self.state}

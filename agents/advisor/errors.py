@@ -15,6 +15,9 @@ __all__ = ["STATUS", "AdvisorError", "Problem", "first_of"]
 STATUS: dict[str, int] = {
     # the request
     "REQUEST": 400,
+    "MEDIA_TYPE": 415,
+    "TOO_LARGE": 413,
+    "SLOW": 408,
     "FIELD_MISSING": 422,
     "FIELD_RENAMED": 422,
     "FIELD_UNKNOWN": 422,
@@ -59,6 +62,13 @@ STATUS: dict[str, int] = {
     "EXPIRED": 410,
     "PERSON": 400,
     "BAD_BUNDLE": 422,
+    # the service
+    "TOKEN": 401,
+    "ROLE": 403,
+    "FORM": 403,
+    "METHOD": 405,
+    "TOO_MANY": 429,
+    "TIMEOUT": 503,
     # the record
     "NO_RECORD": 503,
     "CHAIN_BROKEN": 503,

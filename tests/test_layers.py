@@ -75,7 +75,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
     module = tree(path)
     assert ast.get_docstring(module), path
     for node in module.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{path}:{node.lineno} {node.name}"
 
 
@@ -92,7 +92,7 @@ def test_all_names_what_exists(path: Path) -> None:
             defined |= names
             if "__all__" in names and node.value is not None:
                 listed = ast.literal_eval(node.value)
-        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             defined.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
@@ -109,7 +109,11 @@ def test_all_names_what_exists(path: Path) -> None:
         ("import twin.kernel, twin.engine, twin.library", ["gymnasium", "torch", "stable_baselines3", "matplotlib"]),
         ("import envs, envs.inventory", ["torch", "stable_baselines3", "matplotlib"]),
         ("import agents.bundle, agents.registry", ["torch", "stable_baselines3", "matplotlib", "hydra"]),
-        ("import agents.advisor.cli", ["torch", "stable_baselines3", "matplotlib", "numba", "sqlalchemy", "paho"]),
+        (
+            "import agents.advisor.cli",
+            ["torch", "stable_baselines3", "matplotlib", "numba", "sqlalchemy", "paho", "fastapi"],
+        ),
+        ("import agents.advisor.service_run", ["torch", "stable_baselines3", "matplotlib", "numba", "paho"]),
         ("import configs", ["hydra", "torch", "gymnasium"]),
     ],
 )

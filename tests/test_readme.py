@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,25 @@ def small(line: str) -> list[str]:
     return [*command, *SMALL.get(name, [])]
 
 
+def serve(command: list[str], folder: Path) -> None:
+    """Run a command that serves until it is told to stop: it answers, and ends well."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (folder / "service.log").open("wb") as log:
+        process = subprocess.Popen([*command, f"port={port}"], cwd=folder, env=environment, stdout=log, stderr=log)
+        for _ in range(300):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+                assert answer.status == 200
+                break
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, (folder / "service.log").read_text()
+
+
 def test_the_first_two_commands_are_those_of_the_makefile():
     """`make demo` and `make test` come first, and the Makefile has both."""
     assert commands()[:2] == ["make demo", "make test"]
@@ -68,6 +91,9 @@ def test_every_command_and_example_runs(tmp_path):
     for line in commands()[2:]:
         line = line.replace("FOLDER", folder)
         if line.startswith("tensorboard") or (RAW in line and not raw.is_file()):
+            continue
+        if "agents.advisor serve" in line:
+            serve(small(line), tmp_path)
             continue
         output = run(small(line), tmp_path)
         ran += 1

@@ -44,3 +44,25 @@ def make(bundle: Bundle, example: dict[str, Any], tmp_path: Path) -> Iterator[Ca
 @pytest.fixture
 def rig(make: Callable[..., Rig]) -> Rig:
     return make()
+
+
+@pytest.fixture
+def open_desk() -> Iterator[Callable[..., Any]]:
+    """Open a service over an advisor; its settings can be given."""
+    pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
+    from tests.advisor.desk import Desk
+
+    opened: list[Desk] = []
+
+    def build(rig: Rig, **settings: Any) -> Desk:
+        opened.append(Desk(rig, **settings))
+        return opened[-1]
+
+    yield build
+    for desk in opened:
+        desk.client.close()
+
+
+@pytest.fixture
+def desk(rig: Rig, open_desk: Callable[..., Any]) -> Any:
+    return open_desk(rig)

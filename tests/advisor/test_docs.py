@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from agents.advisor.active import Active
@@ -60,3 +61,29 @@ def test_every_code_is_given_somewhere() -> None:
     used = "\n".join(text for text in sources if "STATUS: dict" not in text)
     guards = {"BUDGET", "CAPACITY", "LABOUR", "EMISSIONS", "MAXIMUM_ORDER"}
     assert {code for code in STATUS if f'"{code}"' not in used} <= guards
+
+
+def test_the_page_names_every_operation_under_its_role() -> None:
+    pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
+    from agents.advisor.service_api import router
+
+    rows = {row.split("|")[1].strip(): row for row in TEXT.splitlines() if row.startswith("| ")}
+    roles = [rows[role] for role in ("viewer", "planner", "approver")]
+    told = [row for row in roles for _ in re.findall(r"`(?:GET |POST )?/[^`]*`", row)]
+    # The probes and the description need no token, and /metrics is outside the router.
+    assert len(told) == len(router.routes) + 1
+    for route in router.routes:
+        path = route.path.removeprefix("/v1") if "{" not in route.path else "/" + route.path.rpartition("/")[2]
+        assert any(f"{path}`" in row for row in roles), route.path
+
+
+def test_the_page_says_what_serve_takes() -> None:
+    pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
+    from agents.advisor.cli_service import SERVE
+    from agents.advisor.service_access import Settings
+
+    settings = TEXT.split("## The service")[1].split("## A request")[0]
+    for name in SERVE:
+        assert re.search(rf"`?\b{name}\b[`=]", settings), name
+    assert f"| {Settings.rate:g} |" in settings
+    assert f"| {Settings.body_bytes}, {Settings.timeout_seconds:g} |" in settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -20,9 +19,10 @@ from agents.advisor.dispatch_file import FileSender
 from agents.advisor.dispatch_webhook import WebhookSender
 from agents.advisor.replay import replay
 from tests.advisor.helpers import Rig, refused
+from tests.advisor.parts import program, unavailable
 from twin.errors import ConfigError
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+MOSQUITTO = program("mosquitto", "/usr/sbin", "/usr/local/sbin")
 
 
 def executed(rig: Rig) -> Any:
@@ -251,13 +251,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A mosquitto of its own on a free port."""
     pytest.importorskip("paho.mqtt", reason="needs paho-mqtt: pip install 'cogtwin[advisor]'")
     if MOSQUITTO is None:
-        pytest.skip("needs the Debian package mosquitto")
+        unavailable("mosquitto")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
-    process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(MOSQUITTO), "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(100):
             with socket.socket() as probe:

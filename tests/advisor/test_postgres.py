@@ -21,6 +21,7 @@ from agents.advisor import Advisor, AdvisorError, open_store, verify
 from agents.advisor.replay import replay
 from agents.bundle import Bundle
 from tests.advisor.helpers import ARCS, Remembering, around, rails, refused
+from tests.advisor.parts import unavailable
 from tests.advisor.test_kill import after_a_crash, kill
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'cogtwin[advisor]'")
@@ -79,7 +80,7 @@ class Server:
 def server() -> Iterator[Server]:
     place = programs()
     if place is None:
-        pytest.skip("needs the Debian package postgresql")
+        unavailable("postgresql")
     # Not below pytest's own folder, which only its user may enter.
     folder = Path(tempfile.mkdtemp(prefix="advisor-postgres-"))
     running = Server(place, folder)
@@ -139,6 +140,35 @@ def test_decisions_approvals_and_replay(url: str, bundle: Bundle, example: dict[
     assert dict(again.proposal(decision.id).orders) == decision.orders
     assert set(decision.orders or {}) == set(ARCS)
     again.close()
+
+
+def test_the_service_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
+    server: Server, url: str, bundle: Bundle, example: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
+    from agents.advisor.service import create_app
+    from agents.advisor.tokens import Tokens, add_token
+    from tests.advisor.desk import Client, said
+
+    headers = {"Authorization": f"Bearer {add_token(tmp_path / 'tokens', 'planner', 'planner')}"}
+    advisor = advisor_of(url, bundle, example, tmp_path / "anchor")
+    client = Client(create_app(advisor, Tokens(tmp_path / "tokens")))
+    assert client.post("/v1/decisions", json=example, headers=headers).status_code == 200
+    server.stop()
+    response = client.post("/v1/decisions", json=example, headers=headers)
+    assert said(response) == (503, "NO_RECORD")
+    assert "secret" not in response.text
+    assert said(client.get("/readyz")) == (503, "NO_RECORD")
+    server.start()
+    assert client.get("/readyz").status_code == 200
+    assert client.post("/v1/decisions", json=example, headers=headers).status_code == 200
+    # The case of letters does not count here either.
+    params = {"text": "ON_HAND[North/item]", "kind": "decision", "limit": 1}
+    found = client.get("/v1/audit", params=params, headers=headers).json()
+    assert [entry["kind"] for entry in found["items"]] == ["decision"]
+    assert client.get("/v1/decisions", params={"state": "proposed"}, headers=headers).json()["items"][1]["id"]
+    client.close()
+    advisor.close()
 
 
 def test_of_fifty_who_approve_at_once_one_counts(

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from agents.advisor import Advisor
 from agents.advisor.explanation import explain, moving_fields
@@ -55,3 +56,24 @@ def test_decision(benchmark, bundle, tmp_path, what):
     benchmark.extra_info["p99_ms"] = round(1e3 * float(np.percentile(benchmark.stats.stats.data, 99)), 3)
     assert number == 1
     advisor.close()
+
+
+def test_fifty_clients_for_a_minute(benchmark, bundle, tmp_path):
+    """The service in a process of its own, asked by 50 clients for 60 s: no error, and every answer on record."""
+    pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
+    from agents.advisor.tokens import add_token
+    from tests.advisor.desk import serving
+    from tests.advisor.load import check_record, press
+
+    state = json.loads((bundle.path / "example_state.json").read_text())
+    (tmp_path / "rails.yaml").write_text(yaml.safe_dump(rails().to_dict()))
+    (tmp_path / "ood.json").write_text(json.dumps(around(bundle, state).to_dict()))
+    token = add_token(tmp_path / "s.db.tokens", "bench", "planner")
+    files = (f"bundle={bundle.path}", f"guardrails={tmp_path}/rails.yaml", f"outliers={tmp_path}/ood.json")
+    with serving(tmp_path, *files, "mode=advisory", "rate=1000000") as (address, _):
+        load = benchmark.pedantic(
+            press, args=(address, token, state), kwargs={"clients": 50, "seconds": 60.0}, rounds=1
+        )
+    assert load.errors == []
+    check_record(tmp_path / "s.db", load).close()
+    benchmark.extra_info.update(load.summary())

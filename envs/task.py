@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from envs.actions import Codec
 from envs.features import Field
-from envs.watcher import Watcher
-from twin.compile import CompiledNetwork
-from twin.engine import Twin
-from twin.state import TwinState
+
+if TYPE_CHECKING:
+    from envs.watcher import Watcher
+    from twin.compile import CompiledNetwork
+    from twin.engine import Twin
+    from twin.state import TwinState
 
 __all__ = ["Task"]
 

@@ -10,7 +10,6 @@ from pydantic import model_validator
 from scipy import special
 
 from twin.distributions_base import FloatArray, Law
-from twin.gamma import gamma_quantile
 from twin.schema import NonNegative, Positive
 
 __all__ = ["Gamma", "Lognormal", "Normal", "Uniform"]
@@ -72,6 +71,8 @@ class Gamma(Law):
         return np.asarray(special.gammainc(self.shape, x * self.shape / self.mean))
 
     def quantile(self, u: ArrayLike) -> FloatArray:
+        from twin.gamma import gamma_quantile  # numba, which those who only read a network do without
+
         return np.asarray(gamma_quantile(self.shape, np.asarray(u, dtype=np.float64)) * self.mean / self.shape)
 
     def scaled(self, factor: float) -> Gamma:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from envs.echelon import expected_ahead
 from envs.inventory_features import slots_ahead
 from envs.readers import warned
 from envs.sourcing import Supply
-from twin.engine import Twin
 from twin.errors import ActionError
+
+if TYPE_CHECKING:
+    from twin.engine import Twin
 
 __all__ = ["Reading", "TwinReading", "receipt"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twin.beliefs.evidence import evidence, looks, weigh
+from twin.beliefs.evidence import evidence, looks
 from twin.beliefs.states import Hidden, hidden_states, processes
 from twin.compile import CompiledNetwork
 
@@ -109,6 +109,8 @@ class OutagePosterior:
         since
             (R, B) as of :meth:`begin`.
         """
+        from twin.beliefs.weighing import weigh  # numba, which those who keep no belief do without
+
         listed = slice(len(self.behind))
         available, warning = available[listed], warning[listed]
         out, lost = belief.copy(), np.zeros(belief.shape[1], dtype=np.bool_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,17 @@ from envs.features import Field
 from twin.errors import did_you_mean
 from twin.orders import feasible_orders, largest_useful_orders
 
-__all__ = ["Advice", "Change", "Check", "OrderRules", "Recommendation", "limit_orders", "place_orders", "read_state"]
+if TYPE_CHECKING:
+    from agents.bundle_policy import Chooser
+
+__all__ = ["Advice", "Change", "Check", "Move", "OrderRules", "Recommendation", "limit_orders", "place_orders"]
+__all__ += ["read_memory", "read_state"]
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["pass", "modify", "block"]
 
 #: What a state may hold. Only the observation is required.
-STATE_KEYS = ("observation", "network_hash", "spec_hash", "period")
+STATE_KEYS = ("observation", "network_hash", "spec_hash", "period", "memory", "mask")
 
 #: Problems that one message spells out; the rest is counted.
 _SHOWN = 3
@@ -89,6 +93,14 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
+class Move:
+    """The move on one supplier: one of :data:`twin.contracts.MOVES`."""
+
+    relation: str
+    move: str
+
+
+@dataclass(frozen=True)
 class Advice:
     """Orders for one state, or the reasons why there are none.
 
@@ -106,6 +118,10 @@ class Advice:
         One per arc; empty when a check blocks.
     checks
         In the order they were made.
+    moves
+        One per supplier that the policy decides moves on; empty when a check blocks.
+    memory
+        What to give as ``memory`` with the state of the next period; empty for a policy that remembers nothing.
     """
 
     bundle_id: str
@@ -114,6 +130,8 @@ class Advice:
     action: tuple[float, ...] | int | None
     orders: tuple[Recommendation, ...]
     checks: tuple[Check, ...]
+    moves: tuple[Move, ...] = ()
+    memory: tuple[Any, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -183,6 +201,27 @@ def read_state(
     values = np.array([float(observation[field.name]) for field in fields])
     checks.append(_range(values, fields))
     return (None if checks[-1].verdict == "block" else values), period, checks
+
+
+def read_memory(
+    state: Mapping[str, Any], policy: Chooser
+) -> tuple[tuple[FloatArray, ...] | None, NDArray[np.bool_] | None, Check | None]:
+    """The memory and the mask of a state, for one replica; a check that blocks where a policy cannot take them."""
+    memory = mask = None
+    if state.get("memory") is not None:
+        if not policy.remembers:
+            return None, None, _block("MEMORY", "this policy remembers nothing; leave 'memory' out")
+        try:
+            memory = tuple(np.asarray(part, dtype=np.float64)[..., None] for part in state["memory"])
+        except (TypeError, ValueError):
+            return None, None, _block("MEMORY", "'memory' must be what the last advice gave")
+    if state.get("mask") is not None:
+        given = state["mask"]
+        if not policy.masked or not isinstance(given, list | tuple) or not all(isinstance(x, bool) for x in given):
+            why = "must be a list of true and false" if policy.masked else "is not looked at by this policy"
+            return None, None, _block("MASK", f"'mask' {why}")
+        mask = np.array([given], dtype=np.bool_)
+    return memory, mask, None
 
 
 def _names(observation: Mapping[Any, Any], fields: Sequence[Field]) -> Check:

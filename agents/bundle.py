@@ -1,42 +1,51 @@
 """A policy as files that a production system can trust: load with every check, then advise. No torch, no pickle.
 
-A bundle is a folder of plain files:
+A bundle is a folder of plain files, or a zip of them that has the same bytes whenever it is made:
 
-    manifest.json       schema, bundle id, environment, algorithm, hashes and sizes of every other file, versions
-    spec.json           ordered observation fields, the action and its arcs, what can be ordered on them, the order
-                        sequence, units
-    arch.json           the network's layers and output head
+    manifest.json       schema, bundle id, environment, algorithm, seeds, data, versions, validity; hashes and sizes
+    spec.json           ordered observation fields, actions, how actions become orders, the period
+    arch.json           the network's layers and head, or the classical policy
     weights.npz         its numbers
-    policy.onnx         the same policy for any ONNX runtime: raw observations in, actions out
+    policy.onnx         the same network for any ONNX runtime: raw observations in, actions and orders out
     golden.npz          observations with the actions and orders they must give; run at every load
+    fallback.json       a tuned classical policy for when the policy may not decide, with golden cases of its own
+    guardrails.yaml     the guard file that the advisor takes where none is given
+    ood.json            what states of training look like, and how often usual ones raise an alarm
+    evaluation.json     cost, tail and service beside the classical policies, with intervals
+    card.md             all of that for people
     network.json        the supply network it was trained on
     example_state.json  a state that :meth:`Bundle.advise` accepts
+
+``policy.onnx``, ``fallback.json``, ``ood.json`` and ``evaluation.json`` may be missing. ``python -m agents.bundle``
+verifies, shows, compares and packs bundles.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.advice import Advice, Check, Recommendation, limit_orders, place_orders, read_state
-from agents.bundle_files import arrays_from, parse_json, read_folder
-from agents.bundle_spec import Spec
-from agents.runtime import Mlp
-from envs.actions import NOTCHES, OrderSequence
-from envs.features import spec_hash
+from agents.advice import Advice, Check, Move, Recommendation, limit_orders, place_orders, read_memory, read_state
+from agents.bundle_fallback import Fallback
+from agents.bundle_files import arrays_from, parse_json, read_files
+from agents.bundle_golden import Golden
+from agents.bundle_policy import Choice, Chooser, Memory, NetChooser, chooser_of
+from agents.bundle_spec import COMPUTED, Spec
+from agents.runtime import Net
 from twin.errors import BundleError
 
-__all__ = ["ACTION_TOLERANCE", "ORDER_TOLERANCE", "Bundle"]
+if TYPE_CHECKING:
+    from agents.baselines.ordering import OrderingPolicy
+    from twin.compile import CompiledNetwork
 
-#: Largest difference of a continuous action that counts as equal: 1e-5 of the range from -1 to 1.
-ACTION_TOLERANCE = 1e-5 * 2.0
-#: Largest difference of an order that counts as equal, relative to the larger of the order and one unit.
-ORDER_TOLERANCE = 1e-9
+__all__ = ["Bundle"]
 
 
 @dataclass(frozen=True)
@@ -46,19 +55,25 @@ class Bundle:
     Attributes
     ----------
     path
-        The folder.
+        The folder or zip.
     manifest
         Its manifest.
     spec
         What it sees and does.
-    policy
-        The network.
+    chooser
+        The policy, with what makes orders of its actions.
+    fallback
+        Who decides when the policy may not; None where the bundle has none.
+    contents
+        The files as they were verified.
     """
 
     path: Path
     manifest: Mapping[str, Any]
     spec: Spec
-    policy: Mlp
+    chooser: Chooser
+    fallback: Fallback | None
+    contents: Mapping[str, bytes]
 
     @classmethod
     def load(cls, path: str | Path, *, expected_id: str | None = None) -> Bundle:
@@ -67,7 +82,7 @@ class Bundle:
         Parameters
         ----------
         path
-            The folder.
+            A folder or a zip.
         expected_id
             The bundle id this must be (or its first 12 or more digits), when it is known from elsewhere.
 
@@ -77,29 +92,85 @@ class Bundle:
             When anything is missing, changed, inconsistent, or gives other actions than when it was exported.
         """
         path = Path(path)
-        manifest, contents = read_folder(path)
+        manifest, contents = read_files(path)
         if expected_id is not None and not (len(expected_id) >= 12 and manifest["bundle_id"].startswith(expected_id)):
             raise BundleError(f"{path}: the bundle id is {manifest['bundle_id']}, expected {expected_id}")
         try:
             _check_manifest(manifest)
             spec = Spec.from_dict(_mapping(contents, "spec.json"))
-            try:
-                policy = Mlp.build(_mapping(contents, "arch.json"), arrays_from(contents["weights.npz"], "weights.npz"))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                if isinstance(error, BundleError):
-                    raise
-                raise BundleError(f"arch.json is incomplete: {type(error).__name__} {error}") from None
-            _check_fit(spec, policy, manifest)
-            bundle = cls(path, manifest, spec, policy)
-            bundle._check_golden(arrays_from(contents["golden.npz"], "golden.npz"))
+            if spec.hash != manifest["spec_hash"]:
+                raise BundleError("spec.json has other observation fields than manifest.json says")
+            network = _Network(contents, manifest, spec)
+            weights = arrays_from(contents["weights.npz"], "weights.npz")
+            chooser = chooser_of(_mapping(contents, "arch.json"), weights, spec, network)
+            Golden.from_arrays(
+                arrays_from(contents["golden.npz"], "golden.npz"), chooser, len(spec.fields), spec.arcs
+            ).expect(manifest["golden"]["cases"]).check(chooser)
+            fallback = None
+            if "fallback.json" in contents:
+                fallback = Fallback.from_dict(_mapping(contents, "fallback.json"), spec, network)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
-        return bundle
+        return cls(path, manifest, spec, chooser, fallback, contents)
 
     @property
     def bundle_id(self) -> str:
         """SHA-256 over the hashes of its files."""
         return str(self.manifest["bundle_id"])
+
+    @property
+    def policy(self) -> Net | OrderingPolicy:
+        """The network, or the classical policy."""
+        chooser = self.chooser
+        return chooser.net if isinstance(chooser, NetChooser) else chooser.rule  # type: ignore[attr-defined]
+
+    @property
+    def heeds_masks(self) -> bool:
+        """Whether :meth:`predict` takes ``action_masks``, as a policy that was trained with masks does."""
+        return self.chooser.masked
+
+    @cached_property
+    def guardrails(self) -> Mapping[str, Any]:
+        """The guard file as plain data, for :class:`agents.advisor.Guardrails`; BundleError where it cannot be read."""
+        from twin.errors import NetworkError
+        from twin.files import parse_mapping
+
+        try:
+            return parse_mapping(self.contents["guardrails.yaml"].decode(), "guardrails.yaml")
+        except (NetworkError, UnicodeDecodeError) as error:
+            raise BundleError(f"{self.path}: {error}") from None
+
+    @cached_property
+    def outliers(self) -> Mapping[str, Any] | None:
+        """What states of training look like, as plain data for :class:`agents.advisor.OutlierModel`; None without."""
+        return _mapping(self.contents, "ood.json") if "ood.json" in self.contents else None
+
+    @cached_property
+    def evaluation(self) -> Mapping[str, Any] | None:
+        """Cost, tail and service beside the classical policies; None where nothing was measured."""
+        return _mapping(self.contents, "evaluation.json") if "evaluation.json" in self.contents else None
+
+    @property
+    def example_state(self) -> dict[str, Any]:
+        """A state that :meth:`advise` accepts."""
+        return _mapping(self.contents, "example_state.json")
+
+    def choose(
+        self,
+        values: NDArray[np.float64],
+        memory: Memory | None = None,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> Choice:
+        """What the policy chooses for values (n,) or (B, n) in the order of the fields, float64.
+
+        Raises
+        ------
+        FloatingPointError
+            When the policy gives a number that is not finite.
+        BundleError
+            When a mask leaves no action, or the memory is none of this policy.
+        """
+        return self.chooser.choose(np.atleast_2d(np.asarray(values, dtype=np.float64)), memory, masks)
 
     def predict(
         self,
@@ -107,19 +178,34 @@ class Bundle:
         state: tuple[NDArray[Any], ...] | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = True,
+        action_masks: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Actions for raw observations (n,) or (B, n); see :class:`agents.policy.Policy`."""
-        actions = self.policy.act(np.atleast_2d(observation))
-        return (actions[0] if observation.ndim == 1 else actions), state
+        """Actions for raw observations (n,) or (B, n); see :class:`agents.policy.Policy`.
+
+        The state is the policy's memory; it begins anew where ``episode_start`` is True.
+        """
+        values = np.atleast_2d(observation).astype(np.float64)
+        memory = state
+        if self.chooser.remembers:
+            fresh = self.chooser.begin(values)
+            if not state:
+                memory = fresh
+            elif episode_start is not None:
+                memory = tuple(np.where(episode_start, new, old) for new, old in zip(fresh, state, strict=True))
+        masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=np.bool_))
+        chosen = self.chooser.choose(values, memory, masks)
+        actions = chosen.action
+        return (actions[0] if observation.ndim == 1 else actions), chosen.memory or state
 
     def advise(self, state: Mapping[str, Any]) -> Advice:
-        """Orders for one state.
+        """Orders for one state, and moves where the policy decides them.
 
         Parameters
         ----------
         state
-            ``observation`` maps every field name to a number in the field's unit; ``network_hash``, ``spec_hash``
-            and ``period`` are optional. The folder's example_state.json is one.
+            ``observation`` maps every field name to a number in the field's unit; ``network_hash``, ``spec_hash``,
+            ``period``, ``memory`` (as the last advice gave it, for a policy that has one) and ``mask`` (which discrete
+            actions are possible, for one that was trained so) are optional. The bundle's example_state.json is one.
 
         Returns
         -------
@@ -127,53 +213,84 @@ class Bundle:
             With no orders when a check blocks; nothing is raised for a state that is wrong.
         """
         spec, network = self.spec, self.manifest["network"]["hash"]
-        values, period, checks = read_state(
-            state, spec.fields, spec_hash=self.manifest["spec_hash"], network_hash=network
+        given, period, checks = read_state(
+            state, spec.required, spec_hash=self.manifest["spec_hash"], network_hash=network
         )
-        if values is None:
-            return Advice(self.bundle_id, period, spec.kind, None, (), tuple(checks))
+
+        def refused(*more: Check) -> Advice:
+            return Advice(self.bundle_id, period, spec.kind, None, (), (*checks, *more))
+
+        if given is None:
+            return refused()
+        values = np.zeros(len(spec.fields))
+        values[[not field.name.startswith(COMPUTED) for field in spec.fields]] = given
         checks.append(Check("GOLDEN", "pass", f"{self.manifest['golden']['cases']} golden cases agree since loading"))
-        scores = self.policy.scores(values[None, :])
-        if not np.isfinite(scores).all():
-            checks.append(
-                Check("ACTION_FINITE", "block", "the policy gives a NaN or an infinite number for this state")
-            )
-            return Advice(self.bundle_id, period, spec.kind, None, (), tuple(checks))
+        memory, mask, wrong = read_memory(state, self.chooser)
+        if wrong is not None:
+            return refused(wrong)
+        try:
+            chosen = self.choose(values, memory, mask)
+        except FloatingPointError as error:
+            return refused(Check("ACTION_FINITE", "block", str(error)))
+        except BundleError as error:
+            return refused(Check("MEMORY" if "memory" in str(error) else "MASK", "block", str(error)))
         checks.append(Check("ACTION_FINITE", "pass", "the action is finite"))
-        action = self.policy.head_of(scores)
-        # The positions are the state's own float64 numbers, as in the environment: float32 would shift the orders.
-        position = values[spec.position_columns()] if spec.codec.up_to else np.zeros(spec.codec.arcs)
-        targets, orders = (x[:, 0] for x in spec.decode(action, position[:, None]))
-        orders, placed = place_orders(orders, spec.rules, spec.arc_names)
+        orders, placed = place_orders(chosen.orders[:, 0], spec.rules, spec.arc_names)
         orders, limited = limit_orders(orders, spec.order_max, spec.rules, spec.arc_names)
-        rows = zip(spec.arc_names, orders.tolist(), spec.arc_units, targets.tolist(), strict=True)
-        plain = int(action[0]) if action.ndim == 1 else tuple(float(x) for x in action[0])
+        rows = zip(spec.arc_names, orders.tolist(), spec.arc_units, chosen.targets[:, 0].tolist(), strict=True)
+        moves: tuple[Move, ...] = ()
+        if chosen.moves is not None:
+            moves = tuple(
+                Move(name, spec.moves[k]) for name, k in zip(spec.relations, chosen.moves[:, 0].tolist(), strict=True)
+            )
         return Advice(
             self.bundle_id,
             period,
             spec.kind,
-            plain,
+            chosen.plain_action,
             tuple(Recommendation(*row) for row in rows),
             (*checks, *placed, limited),
+            moves,
+            tuple(array[..., 0].tolist() for array in chosen.memory),
         )
 
     def verify_network(self) -> None:
         """Compile network.json again and compare its hash, arcs and order sequence with what the bundle states.
 
-        Slower than :meth:`load`, because it needs the twin; BundleError where they differ.
+        Slower than :meth:`load`, which does so only where the policy itself needs the network; BundleError where they
+        differ.
         """
+        try:
+            _Network(self.contents, self.manifest, self.spec)()
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {error}") from None
+
+
+class _Network:
+    """The network of a bundle, compiled when it is first asked for and checked to be the one that the bundle states."""
+
+    def __init__(self, contents: Mapping[str, bytes], manifest: Mapping[str, Any], spec: Spec) -> None:
+        self._contents, self._manifest, self._spec = contents, manifest, spec
+        self._compiled: CompiledNetwork | None = None
+
+    def __call__(self) -> CompiledNetwork:
+        if self._compiled is None:
+            self._compiled = self._compile()
+        return self._compiled
+
+    def _compile(self) -> CompiledNetwork:
+        from envs.actions import OrderSequence
         from twin.compile import compile_network
         from twin.errors import NetworkError
         from twin.network import Network
 
-        _, contents = read_folder(self.path)
         try:
-            compiled = compile_network(Network.parse(_mapping(contents, "network.json"), where="network.json"))
+            compiled = compile_network(Network.parse(_mapping(self._contents, "network.json"), where="network.json"))
         except NetworkError as error:
-            raise BundleError(f"{self.path}: {error}") from None
-        spec, top = self.spec, compiled.topology
+            raise BundleError(str(error)) from None
+        spec, top = self._spec, compiled.topology
         same = (
-            compiled.content_hash() == self.manifest["network"]["hash"]
+            compiled.content_hash() == self._manifest["network"]["hash"]
             and compiled.arc_names == spec.arc_names
             and compiled.arc_units == spec.arc_units
             and np.array_equal(top.arc_integer, spec.rules.integer)
@@ -182,30 +299,11 @@ class Bundle:
             and np.array_equal(top.arc_maximum, spec.rules.maximum)
             and np.array_equal(top.arc_order_limit, spec.order_max)
             and OrderSequence.of(compiled) == spec.sequence
+            and (not spec.relations or compiled.relation_names == spec.relations)
         )
         if not same:
-            raise BundleError(f"{self.path}: network.json is not the network that manifest.json and spec.json state")
-
-    def _check_golden(self, golden: Mapping[str, NDArray[Any]]) -> None:
-        arcs, cases = self.spec.codec.arcs, len(golden.get("observations", ()))
-        shapes = {"observations": (cases, self.policy.inputs), "positions": (cases, arcs), "orders": (cases, arcs)}
-        if set(golden) != {*shapes, "actions"} or any(golden[key].shape != shape for key, shape in shapes.items()):
-            raise BundleError("golden.npz must hold observations, positions, actions and orders of the same cases")
-        if cases < 1 or cases != self.manifest["golden"]["cases"]:
-            raise BundleError(f"golden.npz holds {cases} cases, manifest.json says {self.manifest['golden']['cases']}")
-        actions = self.policy.act(golden["observations"])
-        if actions.shape != golden["actions"].shape:
-            raise BundleError(f"golden.npz has actions of shape {golden['actions'].shape}, the policy {actions.shape}")
-        tolerance = 0.0 if self.policy.head == "argmax" else ACTION_TOLERANCE
-        _, orders = self.spec.decode(golden["actions"], golden["positions"].T)
-        gaps = {
-            "action": np.abs(actions - golden["actions"]) - tolerance,
-            "order": np.abs(orders.T - golden["orders"]) / np.maximum(1.0, np.abs(golden["orders"])) - ORDER_TOLERANCE,
-        }
-        for what, gap in gaps.items():
-            # "not <=" rather than ">": a NaN must refuse too.
-            if not bool((gap <= 0.0).all()):
-                raise BundleError(f"golden.npz: an {what} differs from the exported one by more than the tolerance")
+            raise BundleError("network.json is not the network that manifest.json and spec.json state")
+        return compiled
 
 
 def _check_manifest(manifest: Mapping[str, Any]) -> None:
@@ -220,18 +318,6 @@ def _entry(manifest: Mapping[str, Any], block: str, key: str) -> object:
     return inner.get(key) if isinstance(inner, dict) else None
 
 
-def _check_fit(spec: Spec, policy: Mlp, manifest: Mapping[str, Any]) -> None:
-    if spec_hash(spec.fields) != manifest["spec_hash"]:
-        raise BundleError("spec.json has other observation fields than manifest.json says")
-    discrete = spec.codec.mode == "discrete"
-    outputs = NOTCHES if discrete else spec.codec.arcs
-    if policy.inputs != len(spec.fields) or policy.outputs != outputs or (policy.head == "argmax") != discrete:
-        raise BundleError(
-            f"arch.json ({policy.inputs} inputs, {policy.outputs} outputs, head '{policy.head}') does not fit "
-            f"spec.json ({len(spec.fields)} fields, {outputs} outputs, action mode '{spec.codec.mode}')"
-        )
-
-
 def _mapping(contents: Mapping[str, bytes], name: str) -> dict[str, Any]:
     try:
         data = parse_json(contents[name])
@@ -240,3 +326,9 @@ def _mapping(contents: Mapping[str, bytes], name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BundleError(f"{name} must hold a mapping, not {type(data).__name__}")
     return data
+
+
+if __name__ == "__main__":
+    from agents.bundle_cli import main
+
+    sys.exit(main())

@@ -8,117 +8,118 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from agents.advice import OrderRules
-from agents.bundle import ACTION_TOLERANCE, ORDER_TOLERANCE, Bundle
-from agents.bundle_files import arrays_to, render, write_folder
-from agents.bundle_spec import Spec
+from agents.advisor.guardrails import Guardrails
+from agents.bundle import Bundle
+from agents.bundle_card import card
+from agents.bundle_fallback import Fallback, fallback_data
+from agents.bundle_files import arrays_to, render, write_files
+from agents.bundle_golden import ACTION_TOLERANCE, ORDER_TOLERANCE, Golden, action_gap, order_gap
+from agents.bundle_policy import Chooser, NetChooser
+from agents.bundle_rollout import Decisions
+from agents.bundle_spec import COMPUTED, SCALED, Spec
 from agents.onnx_graph import build_onnx
-from agents.runtime import Mlp
 from envs.actions import Codec, OrderSequence
-from envs.core import Batch
-from envs.features import spec_hash
-from envs.switching import SwitchingTask
+from envs.switching_actions import SwitchingCodec
 from envs.task import Task
+from twin.contracts import MOVES
 from twin.errors import BundleError
+from twin.periods import DAYS
 
-__all__ = ["GOLDEN_CASES", "Golden", "make_spec", "roll_out", "write_bundle"]
+__all__ = ["GOLDEN_CASES", "Extras", "make_spec", "write_bundle"]
 
 FloatArray = NDArray[np.float64]
 
-#: Cases kept in a bundle.
-GOLDEN_CASES = 64
-#: Replicas and periods of the rollout they are taken from.
-_REPLICAS, _PERIODS = 16, 64
-_PACKAGES = ("cogtwin", "numpy", "gymnasium", "stable-baselines3", "torch", "onnx")
+#: Cases kept in a bundle, and of its fallback.
+GOLDEN_CASES, _FALLBACK_CASES = 64, 16
+#: Largest difference between the orders of a bundle and of the environment, relative: where decoding looks at more of
+#: an observation than the positions (forecasts, prices, shares of capacity), that is in float32.
+_ROUNDED = 1e-5
+_PACKAGES = ("cogtwin", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "onnx")
 
 
 @dataclass(frozen=True)
-class Golden:
-    """Decisions of a policy.
+class Extras:
+    """What goes into a bundle beside the policy.
 
     Attributes
     ----------
-    observations
-        (N, n) float32, raw.
-    positions
-        (N, A) units: what the orders count from.
-    actions
-        (N, A) float32, or (N,) int64.
-    orders
-        (N, A) units, before minimum, lots, maximum and limits.
+    fallback
+        Name of a classical policy, its parameters by name, and where they come from; None for none.
+    guardrails
+        The guard file; usual ones where left out.
+    outliers
+        What states of training look like, as :meth:`agents.advisor.outliers.OutlierModel.to_dict` gives it.
+    evaluation
+        Cost, tail and service beside the classical policies, plain data.
+    seeds, config_hash
+        Of the training.
+    highest_mode
+        The most that the advisor may ever do with it; None leaves that to the guard file.
+    valid_until
+        Moment after which it must not decide; None for ever.
     """
 
-    observations: NDArray[np.float32]
-    positions: FloatArray
-    actions: NDArray[Any]
-    orders: FloatArray
+    fallback: tuple[str, Mapping[str, float], Mapping[str, Any]] | None = None
+    guardrails: Guardrails | None = None
+    outliers: Mapping[str, Any] | None = None
+    evaluation: Mapping[str, Any] | None = None
+    seeds: Mapping[str, Any] | None = None
+    config_hash: str | None = None
+    highest_mode: str | None = None
+    valid_until: datetime.datetime | None = None
 
-    def take(self, rows: NDArray[Any]) -> Golden:
-        """The cases ``rows``."""
-        return Golden(self.observations[rows], self.positions[rows], self.actions[rows], self.orders[rows])
 
+def make_spec(task: Task, codec: Codec | None, guardrails: Guardrails | None = None) -> Spec:
+    """The specification of a task's observations with a codec for the actions; None for a rule that says orders.
 
-def make_spec(task: Task, codec: Codec) -> Spec:
-    """The specification of a task's observations with a codec for the actions."""
-    if isinstance(task, SwitchingTask):
-        raise BundleError("policies of supplier switching cannot be exported yet: a bundle holds orders, and no moves")
-    if task.watcher is not None:
-        raise BundleError("an observation with 'outlook' cannot be exported: a bundle keeps no belief between periods")
-    compiled, top = task.compiled, task.compiled.topology
+    Raises
+    ------
+    BundleError
+        When it contradicts itself, or cannot be decoded outside the environment.
+    """
+    compiled, top, network = task.compiled, task.compiled.topology, task.compiled.network
+    rails = guardrails or Guardrails()
+    switching = None
+    relations: tuple[str, ...] = compiled.relation_names if codec is None else ()
+    if isinstance(codec, SwitchingCodec):
+        from agents.bundle_decoders import switching_data
+
+        switching, relations = switching_data(codec), compiled.relation_names
+    arcs = [rails.arcs.get(name) for name in compiled.arc_names]
+    risks = [(None if arc is None else arc.risk) or rails.default.risk or "low" for arc in arcs]
+    freshness = rails.freshness
     spec = Spec(
-        tuple(task.fields),
-        compiled.arc_names,
-        compiled.arc_units,
-        OrderRules(top.arc_integer, top.arc_minimum, top.arc_lot, top.arc_maximum),
-        top.arc_order_limit,
-        codec,
-        OrderSequence.of(compiled),
-        compiled.network.period,
-        compiled.network.currency,
+        fields=tuple(task.fields),
+        ages=tuple(freshness.fields.get(field.name, freshness.maximum_age_seconds) for field in task.fields),
+        arc_names=compiled.arc_names,
+        arc_units=compiled.arc_units,
+        rules=OrderRules(top.arc_integer, top.arc_minimum, top.arc_lot, top.arc_maximum),
+        order_max=top.arc_order_limit,
+        risks=tuple(risks),
+        mode="orders" if codec is None else codec.mode,
+        codec=None if codec is None or isinstance(codec, SwitchingCodec) else codec,
+        switching=switching,
+        relations=relations,
+        moves=tuple(MOVES) if relations else (),
+        sequence=OrderSequence.of(compiled),
+        period_unit=network.period,
+        period_days=float(DAYS[network.period]),
+        currency=network.currency,
+        horizon=int(task.horizon),
+        finite=bool(task.finite),
     )
     spec.check()
     return spec
-
-
-def roll_out(
-    task: Task,
-    act: Callable[[NDArray[np.float32]], NDArray[Any]],
-    decode: Callable[[NDArray[Any], Batch], FloatArray],
-    *,
-    seed: int,
-) -> Golden:
-    """Let a policy run the task, 16 replicas for 64 periods, and keep every decision.
-
-    Parameters
-    ----------
-    act
-        Actions (B, ...) from raw observations (B, n).
-    decode
-        Orders (A, B) from actions and the batch they are decided in.
-    """
-    batch = Batch(task, _REPLICAS)
-    slots = np.arange(_REPLICAS, dtype=np.uint32)
-    observation = batch.reset(np.full(_REPLICAS, seed, dtype=np.uint64), slots, np.zeros_like(slots))
-    rows: list[tuple[Any, ...]] = []
-    for _ in range(_PERIODS):
-        action = act(observation)
-        orders = decode(action, batch)
-        rows.append((observation.copy(), batch.position.T.copy(), action.copy(), orders.T.copy()))
-        batch.twin.step(orders)
-        batch.elapsed += 1
-        observation = batch.observe()
-        ended = np.flatnonzero(batch.elapsed >= task.horizon)
-        if len(ended):
-            observation = batch.restart(ended)
-    return Golden(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
 def write_bundle(
@@ -126,114 +127,180 @@ def write_bundle(
     *,
     task: Task,
     spec: Spec,
+    chooser: Chooser,
     arch: Mapping[str, Any],
     weights: Mapping[str, NDArray[Any]],
-    golden: Golden,
+    decisions: Decisions,
     algorithm: str,
     environment_id: str,
     arguments: Mapping[str, Any],
     training_info: Mapping[str, Any],
+    extras: Extras | None = None,
 ) -> Bundle:
     """Check a policy against its decisions in the environment and write it as a bundle.
 
     Parameters
     ----------
-    golden
-        Decisions of the original policy; every one is compared, and 64 of them travel with the bundle.
+    path
+        A folder, or a zip where the name ends in ``.zip``.
+    chooser
+        What ``arch`` and ``weights`` describe.
+    decisions
+        Of the original policy; every one is compared, and 64 of them travel with the bundle.
     arguments
         Of the environment, as plain data.
     training_info
-        Whatever should be known about the training: seeds, steps, the run it comes from. Plain data.
+        Whatever should be known about the training: steps, the run it comes from. Plain data.
 
     Raises
     ------
     BundleError
         When the exported policy decides differently from the original, or ``path`` exists.
     """
-    path = Path(path)
-    compiled, policy = task.compiled, Mlp.build(arch, weights)
-    decisive = _compare(policy, spec, golden)
-    kept = golden.take(decisive[np.linspace(0, len(decisive) - 1, GOLDEN_CASES).astype(np.int64)])
+    path, extras = Path(path), extras or Extras()
+    compiled, rails = task.compiled, extras.guardrails or Guardrails()
+    golden = _compare(chooser, spec, decisions)
+    network = compiled.network
+    discrete = isinstance(chooser, NetChooser) and chooser.net.discrete
     manifest = {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": _moment(),
         "algorithm": algorithm,
         "environment": {"id": environment_id, "arguments": _plain(arguments, "arguments")},
         "training": _plain(training_info, "training_info"),
-        "network": {"name": compiled.network.name, "hash": compiled.content_hash()},
-        "spec_hash": spec_hash(spec.fields),
+        "seeds": _plain(extras.seeds or {}, "seeds"),
+        "config_hash": extras.config_hash,
+        "network": {"name": network.name, "hash": compiled.content_hash()},
+        "data": {"source": network.source or None, "provenance": _plain(network.provenance, "provenance")},
+        "spec_hash": spec.hash,
         "golden": {
-            "cases": GOLDEN_CASES,
-            "action_tolerance": 0.0 if policy.head == "argmax" else ACTION_TOLERANCE,
+            "cases": len(golden),
+            "action_tolerance": 0.0 if discrete else ACTION_TOLERANCE,
             "order_tolerance_relative": ORDER_TOLERANCE,
         },
+        "highest_mode": extras.highest_mode,
+        "valid_until": None if extras.valid_until is None else _text(extras.valid_until),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
     contents = {
         "arch.json": render(dict(arch)),
-        "example_state.json": render(_example(spec, golden, manifest), ordered=True),
-        "golden.npz": arrays_to(vars(kept)),
+        "example_state.json": render(_example(spec, decisions, manifest), ordered=True),
+        "golden.npz": arrays_to(golden.to_arrays()),
+        "guardrails.yaml": _guard_file(rails),
         # Sites and arcs are numbered in file order, so the order of the keys is part of the network.
-        "network.json": render(compiled.network.to_dict(), ordered=True),
-        "policy.onnx": build_onnx(policy).SerializeToString(deterministic=True),
-        "spec.json": render(spec.to_dict()),
+        "network.json": render(network.to_dict(), ordered=True),
+        "spec.json": render(spec.to_dict(), ordered=spec.switching is not None),
         "weights.npz": arrays_to(weights),
     }
-    write_folder(path, manifest, contents, Bundle.load)
+    if isinstance(chooser, NetChooser):
+        contents["policy.onnx"] = build_onnx(chooser.net, spec).SerializeToString(deterministic=True)
+    if extras.fallback is not None:
+        made = Fallback.build(*extras.fallback, spec, lambda: compiled)
+        rows = np.linspace(0, len(golden) - 1, _FALLBACK_CASES).astype(np.int64)
+        contents["fallback.json"] = render(fallback_data(made, golden.values[rows]), ordered=True)
+    for name, data in (("ood.json", extras.outliers), ("evaluation.json", extras.evaluation)):
+        if data is not None:
+            contents[name] = render(_plain(data, name), ordered=True)
+    contents["card.md"] = card(manifest, spec, extras.evaluation, extras.outliers, extras.fallback, rails).encode()
+    write_files(path, manifest, contents, Bundle.load)
     return Bundle.load(path)
 
 
-def _compare(policy: Mlp, spec: Spec, golden: Golden) -> NDArray[np.int64]:
-    """Compare all decisions; the rows that can serve as golden cases."""
-    scores = policy.scores(golden.observations)
-    actions = policy.head_of(scores)
-    rows = np.arange(len(scores))
-    if policy.head == "argmax":
-        # Where the two best actions tie within float32's accuracy another machine may break the tie the other way.
-        best = np.sort(scores, axis=1)[:, -2:].astype(np.float64)
-        rows = np.flatnonzero(best[:, 1] - best[:, 0] > 1e-4 * np.maximum(1.0, np.abs(scores).max(axis=1)))
-        if len(rows) < GOLDEN_CASES:
-            raise BundleError(
-                f"the policy's two best actions tie in all but {len(rows)} of {len(scores)} observations, "
-                f"and {GOLDEN_CASES} clear ones are needed: it has not learned to tell its actions apart"
-            )
-    if actions.shape != golden.actions.shape:
-        raise BundleError(f"the exported policy acts in shape {actions.shape}, the original in {golden.actions.shape}")
-    gap = float(np.abs(actions[rows] - golden.actions[rows]).max())
-    tolerance = 0.0 if policy.head == "argmax" else ACTION_TOLERANCE
-    if not gap <= tolerance:
+def _compare(chooser: Chooser, spec: Spec, decisions: Decisions) -> Golden:
+    """Compare all decisions; those that serve as golden cases, with the exported policy's own orders."""
+    values, original = decisions.values(spec), decisions.actions
+    rows = np.arange(len(values))
+    if isinstance(chooser, NetChooser) and chooser.net.discrete:
+        rows = _clear(chooser, decisions)
+    chosen = chooser.choose(values, decisions.memory or None, decisions.masks)
+    if chosen.action.shape != original.shape:
+        raise BundleError(f"the exported policy acts in shape {chosen.action.shape}, the original in {original.shape}")
+    over = action_gap(chooser, chosen.action, original)[rows]
+    if not bool((over <= 0.0).all()):
+        gap = float(np.abs(np.asarray(chosen.action[rows], dtype=np.float64) - original[rows]).max())
         raise BundleError(
-            f"the exported policy differs from the original by {gap:.3g} in an action (allowed: {tolerance:.3g}); "
+            f"the exported policy differs from the original by {gap:.3g} in an action, more than is allowed; "
             "without observation normalisation large inputs can cost float32 that much accuracy"
         )
-    _, orders = spec.decode(golden.actions, golden.positions.T)
-    gap = float((np.abs(orders.T - golden.orders) / np.maximum(1.0, np.abs(golden.orders))).max())
-    if not gap <= ORDER_TOLERANCE:
+    followed = chooser.follow(original, values, decisions.memory or None)
+    tolerance = ORDER_TOLERANCE if spec.mode in SCALED and not chooser.remembers else _ROUNDED
+    gaps = order_gap(followed.orders.T, decisions.orders).max(axis=1)
+    same = gaps <= tolerance
+    if followed.moves is not None and decisions.moves is not None:
+        same &= (decisions.moves == followed.moves.T).all(axis=1)
+    # Where an observation is cut at its bounds the environment knows more than it shows, and a bundle refuses.
+    within = decisions.within(spec)
+    if not bool(same[within].all()):
         raise BundleError(
-            f"the environment decodes an action into other orders than the bundle would (relative gap {gap:.3g}); "
-            "only tasks whose orders follow from codec and inventory position can be exported"
+            f"the environment decodes an action into other orders than the bundle would (relative gap "
+            f"{float(gaps[within].max()):.3g}, {int((~same[within]).sum())} of {int(within.sum())} decisions); only "
+            "tasks whose orders follow from the observation can be exported"
+        )
+    rows = rows[within[rows]]
+    if len(rows) < GOLDEN_CASES:
+        raise BundleError(
+            f"only {len(rows)} of {len(values)} decisions are within the bounds of the observation and not tied, and "
+            f"{GOLDEN_CASES} are needed as golden cases"
+        )
+    kept = rows[np.linspace(0, len(rows) - 1, GOLDEN_CASES).astype(np.int64)]
+    moves = None if followed.moves is None else followed.moves.T
+    return Golden(values, original, followed.orders.T, moves, decisions.masks, decisions.memory).take(kept)
+
+
+def _clear(chooser: NetChooser, decisions: Decisions) -> NDArray[np.int64]:
+    """Decisions whose two best actions do not tie within float32's accuracy: another machine may break a tie otherwise."""
+    scores = chooser.net.scores(decisions.observations)
+    if decisions.masks is not None:
+        scores = np.where(decisions.masks, scores, -np.inf).astype(np.float32)
+    best = np.sort(scores, axis=1)[:, -2:].astype(np.float64)
+    largest = np.where(np.isfinite(scores), np.abs(scores), 0.0).max(axis=1)
+    rows = np.flatnonzero(best[:, 1] - best[:, 0] > 1e-4 * np.maximum(1.0, largest))
+    if len(rows) < GOLDEN_CASES:
+        raise BundleError(
+            f"the policy's two best actions tie in all but {len(rows)} of {len(scores)} observations, "
+            f"and {GOLDEN_CASES} clear ones are needed: it has not learned to tell its actions apart"
         )
     return rows
 
 
-def _example(spec: Spec, golden: Golden, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The first decision whose numbers are all within their bounds, positions unrounded."""
-    low = np.array([field.low for field in spec.fields])
+def _example(spec: Spec, decisions: Decisions, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision whose numbers are all within their bounds, positions unrounded."""
+    values, low = decisions.values(spec), np.array([field.low for field in spec.fields])
     high = np.array([field.high for field in spec.fields])
-    values = golden.observations.astype(np.float64)
-    if spec.codec.up_to:
-        values[:, spec.position_columns()] = golden.positions
     inside = np.flatnonzero(((values >= low) & (values <= high)).all(axis=1))
     if not len(inside):
         raise BundleError("the policy drives the network out of the bounds of its observations in every case")
     # Not the very first: its pipelines and demands are those of the start.
     row = values[inside[len(inside) // 2]]
     return {
-        "observation": {field.name: float(x) for field, x in zip(spec.fields, row, strict=True)},
+        "observation": {
+            field.name: float(x)
+            for field, x in zip(spec.fields, row, strict=True)
+            if not field.name.startswith(COMPUTED)
+        },
         "network_hash": manifest["network"]["hash"],
         "spec_hash": manifest["spec_hash"],
         "period": "example",
     }
+
+
+def _guard_file(rails: Guardrails) -> bytes:
+    head = "# The guard file that the advisor takes where none is given; docs/advisor.md has every setting.\n"
+    return (head + yaml.safe_dump(rails.to_dict(), sort_keys=False, allow_unicode=True)).encode()
+
+
+def _moment() -> str:
+    """Now, or the moment that SOURCE_DATE_EPOCH sets for builds that must come out the same twice."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    if fixed is None:
+        return _text(datetime.datetime.now(datetime.UTC))
+    if not fixed.isdecimal():
+        raise BundleError(f"SOURCE_DATE_EPOCH must be seconds since 1970, received '{fixed}'")
+    return _text(datetime.datetime.fromtimestamp(int(fixed), datetime.UTC))
+
+
+def _text(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _plain(data: Mapping[str, Any], what: str) -> Any:

@@ -1,13 +1,19 @@
-"""The ONNX form of a policy: normalisation, layers, head and clipping in one graph; raw observations to actions."""
+"""The ONNX form of a network: normalisation, layers, head and clipping in one graph; raw observations to actions.
+
+Where a scale per arc and the order sequence are all it takes, the orders are in the graph too.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, TensorProto, checker, helper
 
-from agents.runtime import Mlp
+from agents.bundle_spec import SCALED, Spec
+from agents.onnx_orders import add_orders
+from agents.onnx_parts import Graph
+from agents.runtime import Layer, Mlp, Net, Normalisation
+from agents.runtime_arcs import ArcNet
+from twin.errors import BundleError
 
 __all__ = ["OPSET", "build_onnx"]
 
@@ -18,65 +24,144 @@ _IR_VERSION = 7
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "elu": "Elu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid"}
 
 
-def build_onnx(policy: Mlp) -> ModelProto:
-    """A graph with input ``observation`` (batch, inputs) float32 and output ``action``.
+def build_onnx(net: Net, spec: Spec | None = None) -> ModelProto:
+    """A graph with input ``observation`` (batch, inputs) float32, and ``mask`` (batch, outputs) bool where it heeds one.
 
-    The action is (batch, outputs) float32 in [-1, 1], or (batch,) int64 for discrete actions. The normalisation is
-    computed in float64, as in :class:`agents.runtime.Mlp`.
+    Outputs: ``action``, (batch, outputs) float32 within the box, (batch,) int64 for discrete actions or (batch, parts)
+    for a MultiDiscrete one. With a spec of a mode in :data:`agents.bundle_spec.SCALED` also ``targets`` and ``orders``,
+    (batch, arcs) float64 in units, before minimum, lots, maximum and limits. The normalisation is computed in float64,
+    as in :mod:`agents.runtime`.
     """
-    nodes: list[Any] = []
-    constants: list[Any] = []
-
-    def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(name: str, value: Any, dtype: type[np.generic]) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
-        return name
-
-    x = "observation"
-    if policy.constant is not None:
-        batch = add(
-            "Slice",
-            [add("Shape", [x], "shape"), constant("zero", [0], np.int64), constant("one", [1], np.int64)],
-            "batch",
+    graph = Graph()
+    if isinstance(net, Mlp):
+        scores = _layers(graph, net)
+        _head(graph, net, scores)
+    elif isinstance(net, ArcNet):
+        scores = _arcs(graph, net)
+        graph.add(
+            "Clip", [scores, graph.constant("low", -1.0, np.float32), graph.constant("high", 1.0, np.float32)], "action"
         )
-        size = add("Concat", [batch, constant("outputs", [policy.outputs], np.int64)], "size", axis=0)
-        x = add("Expand", [constant("constant", policy.constant[None, :], np.float32), size], "expanded")
-    if policy.mean is not None and policy.deviation is not None and policy.constant is None:
-        wide = add("Cast", [x], "wide", to=TensorProto.DOUBLE)
-        centred = add("Sub", [wide, constant("mean", policy.mean, np.float64)], "centred")
-        normal = add("Div", [centred, constant("deviation", policy.deviation, np.float64)], "normal")
-        bounds = [constant("clip_low", -policy.clip, np.float64), constant("clip_high", policy.clip, np.float64)]
-        x = add("Cast", [add("Clip", [normal, *bounds], "clipped")], "normalised", to=TensorProto.FLOAT)
-    for k, layer in enumerate(policy.layers):
-        weight = constant(f"weight_{k}", layer.weight, np.float32)
-        bias = constant(f"bias_{k}", layer.bias, np.float32)
-        x = add("Gemm", [x, weight, bias], f"linear_{k}", transB=1)
-        if layer.activation == "silu":
-            x = add("Mul", [x, add("Sigmoid", [x], f"gate_{k}")], f"active_{k}")
-        elif layer.activation != "identity":
-            slope = {"alpha": layer.alpha} if layer.activation in {"elu", "leaky_relu"} else {}
-            x = add(_ACTIVATIONS[layer.activation], [x], f"active_{k}", **slope)
-    if policy.head == "argmax":
-        add("ArgMax", [x], "action", axis=1, keepdims=0)
-    elif policy.head == "tanh":
-        add("Tanh", [x], "action")
     else:
-        add("Clip", [x, constant("low", -1.0, np.float32), constant("high", 1.0, np.float32)], "action")
-
-    discrete = policy.head == "argmax"
-    kind = TensorProto.INT64 if discrete else TensorProto.FLOAT
-    shape: list[str | int | None] = ["batch"] if discrete else ["batch", policy.outputs]
-    graph = helper.make_graph(
-        nodes,
-        "policy",
-        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", policy.inputs])],
-        [helper.make_tensor_value_info("action", kind, shape)],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="cogtwin")
+        raise BundleError(f"no ONNX form of {type(net).__name__}")
+    parts = len(net.choices) if isinstance(net, Mlp) else 0
+    shape: list[str | int | None] = ["batch", parts or net.outputs] if parts or not net.discrete else ["batch"]
+    outputs = [helper.make_tensor_value_info("action", TensorProto.INT64 if net.discrete else TensorProto.FLOAT, shape)]
+    if spec is not None and spec.mode in SCALED:
+        add_orders(graph, spec)
+        arcs: list[str | int | None] = ["batch", spec.arcs]
+        outputs += [helper.make_tensor_value_info(name, TensorProto.DOUBLE, arcs) for name in ("targets", "orders")]
+    inputs = [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", net.inputs])]
+    if net.masked:
+        inputs.append(helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", net.outputs]))
+    made = helper.make_graph(graph.nodes, "policy", inputs, outputs, graph.constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="cogtwin")
     model.ir_version = _IR_VERSION
     checker.check_model(model)
     return model
+
+
+def _layers(graph: Graph, net: Mlp) -> str:
+    """What the last layer gives."""
+    if net.constant is not None:
+        size = graph.add("Concat", [graph.batch(), graph.constant("outputs", [net.outputs], np.int64)], "size", axis=0)
+        return graph.add("Expand", [graph.constant("constant", net.constant[None, :], np.float32), size], "expanded")
+    x = _normalised(graph, net.normalisation)
+    for k, layer in enumerate(net.layers):
+        weight = graph.constant(f"weight_{k}", layer.weight, np.float32)
+        bias = graph.constant(f"bias_{k}", layer.bias, np.float32)
+        x = _active(graph, graph.add("Gemm", [x, weight, bias], f"linear_{k}", transB=1), layer, k)
+    return x
+
+
+def _head(graph: Graph, net: Mlp, scores: str) -> None:
+    """From scores to the output ``action``."""
+    if net.head == "argmax":
+        if net.masked:
+            lowest = graph.constant("impossible", np.finfo(np.float32).min, np.float32)
+            scores = graph.add("Where", ["mask", scores, lowest], "possible")
+        if not net.choices:
+            graph.add("ArgMax", [scores], "action", axis=1, keepdims=0)
+            return
+        ends = np.cumsum([0, *net.choices]).tolist()
+        parts = [
+            graph.add("ArgMax", [graph.columns(scores, first, last, f"part_{k}")], f"choice_{k}", axis=1, keepdims=1)
+            for k, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True))
+        ]
+        graph.add("Concat", parts, "action", axis=1)
+        return
+    low, high = graph.constant("low", net.low, np.float32), graph.constant("high", net.high, np.float32)
+    if net.head == "tanh":
+        one = graph.constant("one", 1.0, np.float32)
+        half = graph.constant("half", np.float32(0.5) * (net.high - net.low), np.float32)
+        lifted = graph.add("Add", [graph.add("Tanh", [scores], "squashed"), one], "lifted")
+        graph.add("Add", [low, graph.add("Mul", [lifted, half], "reached")], "action")
+    else:
+        graph.add("Min", [graph.add("Max", [scores, low], "above"), high], "action")
+
+
+def _arcs(graph: Graph, net: ArcNet) -> str:
+    """What the network of all arcs gives before it is clipped, (batch, arcs)."""
+    x = _normalised(graph, net.normalisation)
+    batch, one = graph.batch(), graph.constant("one_column", [1], np.int64)
+    zeros = graph.add("ConstantOfShape", [graph.add("Concat", [batch, one], "column", axis=0)], "zeros",
+                      value=helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]))  # fmt: skip
+    padded = graph.add("Concat", [x, zeros], "padded", axis=1)
+    seen = graph.add("Gather", [padded, graph.constant("columns", net.columns, np.int64)], "seen", axis=1)
+    inner = _dense(graph, seen, net.first, 0)
+    inner = graph.add("Add", [inner, graph.constant("offset", net.offset, np.float32)], "told_apart")
+    if net.clock is not None:
+        clock = net.clock
+        column = graph.columns(x, clock.column, clock.column + 1, "shown")
+        scale = [graph.constant(f"clock_{k}", clock.scale[k], np.float32) for k in (0, 1)]
+        left = graph.add(
+            "Round", [graph.add("Add", [graph.add("Mul", [column, scale[1]], "spread"), scale[0]], "raw")], "left"
+        )
+        spare = graph.add(
+            "Sub", [left, graph.constant("covers", (clock.covers - 1)[None].astype(np.float32), np.float32)], "spare"
+        )
+        ends = [graph.constant("none", 0.0, np.float32), graph.constant("most", clock.horizon + 1.0, np.float32)]
+        rows = graph.add("Cast", [graph.add("Clip", [spare, *ends], "bounded")], "rows", to=TensorProto.INT64)
+        told = graph.add("Gather", [graph.constant("clock_table", clock.table, np.float32), rows], "told", axis=0)
+        inner = graph.add("Add", [inner, told], "timed")
+    own = _active(graph, inner, net.first, 0)
+    parts = [own]
+    for kind, mean in net.means.items():
+        parts.append(graph.add("MatMul", [graph.constant(f"mean_{kind}", mean, np.float32), own], f"of_{kind}"))
+    if net.outputs > 1:
+        average = graph.constant("average", np.full((net.outputs, net.outputs), 1.0 / net.outputs), np.float32)
+        parts.append(graph.add("MatMul", [average, own], "of_all"))
+    x = graph.add("Concat", parts, "together", axis=2) if len(parts) > 1 else own
+    for k, layer in enumerate(net.rest, start=1):
+        x = _active(graph, _dense(graph, x, layer, k), layer, k)
+    axis = graph.constant("last_axis", [2], np.int64)
+    return graph.add(
+        "Mul", [graph.add("Squeeze", [x, axis], "output"), graph.constant("gain", net.gain, np.float32)], "scaled"
+    )
+
+
+def _dense(graph: Graph, x: str, layer: Layer, k: int) -> str:
+    weight = graph.constant(f"weight_{k}", layer.weight.T, np.float32)
+    product = graph.add("MatMul", [x, weight], f"product_{k}")
+    return graph.add("Add", [product, graph.constant(f"bias_{k}", layer.bias, np.float32)], f"linear_{k}")
+
+
+def _active(graph: Graph, x: str, layer: Layer, k: int) -> str:
+    if layer.activation == "identity":
+        return x
+    if layer.activation == "silu":
+        return graph.add("Mul", [x, graph.add("Sigmoid", [x], f"gate_{k}")], f"active_{k}")
+    slope = {"alpha": layer.alpha} if layer.activation in {"elu", "leaky_relu"} else {}
+    return graph.add(_ACTIVATIONS[layer.activation], [x], f"active_{k}", **slope)
+
+
+def _normalised(graph: Graph, normalisation: Normalisation | None) -> str:
+    if normalisation is None:
+        return "observation"
+    wide = graph.add("Cast", ["observation"], "wide", to=TensorProto.DOUBLE)
+    centred = graph.add("Sub", [wide, graph.constant("mean", normalisation.mean, np.float64)], "centred")
+    normal = graph.add("Div", [centred, graph.constant("deviation", normalisation.deviation, np.float64)], "normal")
+    ends = [
+        graph.constant(f"clip_{name}", sign * normalisation.clip, np.float64)
+        for name, sign in (("low", -1), ("high", 1))
+    ]
+    return graph.add("Cast", [graph.add("Clip", [normal, *ends], "clipped")], "normalised", to=TensorProto.FLOAT)

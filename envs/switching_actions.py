@@ -198,7 +198,10 @@ class MoveCodec(SwitchingCodec):
         return sources.in_turn(levels, supply, room, sources.costs(supply)), moves
 
     def mask(self, twin: Twin) -> NDArray[np.bool_] | None:
-        allowed = twin.allowed_moves()
+        return self.masked(twin.allowed_moves())
+
+    def masked(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which actions are possible, (B, n), where the moves ``allowed`` (S, moves, B) are."""
         always = np.ones((2, allowed.shape[-1]), dtype=np.bool_)
         some = [allowed[s, move][None] for s, move in self._moves]
         return np.tile(np.concatenate([always, *some]).T, (1, len(self.notches)))

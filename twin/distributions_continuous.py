@@ -71,9 +71,13 @@ class Gamma(Law):
         return np.asarray(special.gammainc(self.shape, x * self.shape / self.mean))
 
     def quantile(self, u: ArrayLike) -> FloatArray:
-        from twin.gamma import gamma_quantile  # numba, which those who only read a network do without
+        given = np.asarray(u, dtype=np.float64)
+        if given.ndim == 0:
+            # One number needs no fast version, and whoever only reads a network no numba.
+            return np.asarray(special.gammaincinv(self.shape, given) * self.mean / self.shape)
+        from twin.gamma import gamma_quantile
 
-        return np.asarray(gamma_quantile(self.shape, np.asarray(u, dtype=np.float64)) * self.mean / self.shape)
+        return np.asarray(gamma_quantile(self.shape, given) * self.mean / self.shape)
 
     def scaled(self, factor: float) -> Gamma:
         return Gamma(mean=self.mean * factor, sd=self.sd * factor)

@@ -14,7 +14,7 @@ import yaml
 
 from twin.errors import DataError, NetworkError
 
-__all__ = ["read_mapping", "read_table_text", "write_bytes", "write_text"]
+__all__ = ["parse_mapping", "read_mapping", "read_table_text", "write_bytes", "write_text"]
 
 
 # The parser in C where PyYAML was built with it: large networks load three times faster.
@@ -60,15 +60,23 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         raise NetworkError(f"no such file: {path}")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
+    except UnicodeDecodeError as error:
+        raise NetworkError(f"{path} is not readable as text: {error}") from None
+    return parse_mapping(text, str(path))
+
+
+def parse_mapping(text: str, name: str) -> dict[str, Any]:
+    """A mapping from YAML, or from JSON where the name ends so; NetworkError as for :func:`read_mapping`."""
+    kind = "JSON" if name.endswith(".json") else "YAML"
+    try:
+        if kind == "JSON":
             data = json.loads(text, object_pairs_hook=_unique_keys)
         else:
             data = yaml.load(text, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise NetworkError(f"{path} is not readable as {kind}: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise NetworkError(f"{name} is not readable as {kind}: {error}") from None
     if not isinstance(data, dict):
-        raise NetworkError(f"{path} must hold a mapping at the top level, not {type(data).__name__}")
+        raise NetworkError(f"{name} must hold a mapping at the top level, not {type(data).__name__}")
     return data
 
 

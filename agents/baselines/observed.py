@@ -40,6 +40,10 @@ class Columns:
         """The reading of observations (n,) or (B, n)."""
         return ObservedReading(self, np.atleast_2d(observation))
 
+    def shows(self, group: str) -> bool:
+        """Whether there is any field of a group."""
+        return any(name.startswith(f"{group}[") for name in self._place)
+
     def find(self, group: str, entities: Iterable[str], change: str) -> NDArray[np.int64]:
         """Columns of ``group[entity]``.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import ArrayLike, NDArray
+from gymnasium.spaces import MultiDiscrete
+from numpy.typing import NDArray
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -18,20 +20,19 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from agents.bundle import Bundle
-from agents.bundle_writer import make_spec, roll_out, write_bundle
-from envs.actions import BaseStockCodec, Codec, QuantityCodec
+from agents.bundle_policy import chooser_of
+from agents.bundle_rollout import GOLDEN_SEED, Act, Turn, roll_out
+from agents.bundle_writer import Extras, make_spec, write_bundle
+from agents.learners.arc_policy import ArcPolicy
 from envs.task import Task
 from twin.errors import BundleError
 
-__all__ = ["export_baseline", "export_sb3", "extract", "extract_baseline"]
+__all__ = ["act_of", "export_sb3", "extract"]
 
 Arch = dict[str, Any]
 Weights = dict[str, NDArray[Any]]
 
-#: Seed of the rollouts that golden cases come from, away from the blocks that training and evaluation use.
-GOLDEN_SEED = 770_001
-
-_SUPPORTED = "PPO, A2C, SAC, TD3 and DQN with an MlpPolicy"
+_SUPPORTED = "PPO, A2C, SAC, TD3, DQN and MaskablePPO with an MlpPolicy, and Pathwise"
 
 
 def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tuple[Arch, Weights]:
@@ -40,14 +41,15 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
     Parameters
     ----------
     model
-        PPO, A2C, SAC, TD3 or DQN with an MlpPolicy on a Box observation.
+        PPO, A2C, SAC, TD3, DQN or MaskablePPO with an MlpPolicy on a Box observation, or Pathwise.
     normalize
         The normalisation it was trained with; only its observations matter here.
 
     Returns
     -------
     arch, weights
-        As :meth:`agents.runtime.Mlp.build` takes them: float32 arrays, the normalisation's statistics in float64.
+        As :meth:`agents.runtime.Mlp.build` takes them, or :meth:`agents.runtime_arcs.ArcNet.build` for Pathwise: float32
+        arrays, the normalisation's statistics in float64.
 
     Raises
     ------
@@ -57,6 +59,8 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
     observation = model.observation_space
     if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
         raise BundleError(f"only flat Box observations can be exported, not {observation}")
+    if isinstance(model.policy, ArcPolicy):
+        return _arcs(model.policy, normalize)
     modules, head = _modules(model)
     layers, weights = _layers(modules)
     outputs = layers[-1]["units"]
@@ -66,50 +70,73 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
             f"the network has {outputs} outputs and the action space {model.action_space} needs {expected}"
         )
     arch: Arch = {
+        "kind": "layers",
         "inputs": int(observation.shape[0]),
         "outputs": outputs,
         "head": head,
-        "normalisation": None,
+        "normalisation": _normalisation(normalize, weights),
         "layers": layers,
+        "choices": [int(n) for n in model.action_space.nvec] if isinstance(model.action_space, MultiDiscrete) else [],
+        "masked": "action_masks" in inspect.signature(model.predict).parameters,
+        "box": False,
     }
-    if normalize is not None and normalize.norm_obs:
-        statistics = normalize.obs_rms
-        if not isinstance(statistics, RunningMeanStd):
-            raise BundleError("only the normalisation of Box observations can be exported, not of a dictionary")
-        arch["normalisation"] = {"epsilon": float(normalize.epsilon), "clip": float(normalize.clip_obs)}
-        # Float64 as in VecNormalize: a mean that is large beside its deviation would lose its last digits.
-        weights["mean"] = np.array(statistics.mean, dtype=np.float64)
-        weights["variance"] = np.array(statistics.var, dtype=np.float64)
+    if isinstance(model.action_space, spaces.Box):
+        low, high = (np.asarray(end, dtype=np.float32) for end in (model.action_space.low, model.action_space.high))
+        arch["box"] = not ((low == -1.0).all() and (high == 1.0).all())
+        if arch["box"]:
+            weights["low"], weights["high"] = low, high
     return arch, weights
 
 
-def extract_baseline(values: ArrayLike, *, inputs: int, up_to: bool = True) -> tuple[Arch, Weights, Codec]:
-    """A classical policy with one number per arc as a bundle's parts.
+def _normalisation(normalize: VecNormalize | None, weights: Weights) -> dict[str, float] | None:
+    """What ``arch.json`` says of a normalisation of observations; its statistics go into the weights."""
+    if normalize is None or not normalize.norm_obs:
+        return None
+    statistics = normalize.obs_rms
+    if not isinstance(statistics, RunningMeanStd):
+        raise BundleError("only the normalisation of Box observations can be exported, not of a dictionary")
+    # Float64 as in VecNormalize: a mean that is large beside its deviation would lose its last digits.
+    weights["mean"] = np.array(statistics.mean, dtype=np.float64)
+    weights["variance"] = np.array(statistics.var, dtype=np.float64)
+    return {"epsilon": float(normalize.epsilon), "clip": float(normalize.clip_obs)}
 
-    Parameters
-    ----------
-    values
-        Shape (A,), units: base-stock levels, or with ``up_to=False`` constant order quantities.
-    inputs
-        Length of an observation.
 
-    Returns
-    -------
-    arch, weights, codec
-        The action is 0 on every arc, which the codec decodes into exactly ``values``.
-    """
-    values = np.array(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise BundleError(f"a policy needs one finite number per arc; received shape {values.shape}")
-    arch: Arch = {
-        "inputs": inputs,
-        "outputs": len(values),
-        "head": "constant",
-        "normalisation": None,
-        "layers": [],
+def _arcs(policy: ArcPolicy, normalize: VecNormalize | None) -> tuple[Arch, Weights]:
+    """The parts of a pathwise policy, see :class:`agents.runtime_arcs.ArcNet`."""
+    activation, alpha = _activation(policy.activation)
+    arcs, hidden = len(policy.columns), list(policy.net_arch)
+    offset = np.zeros((arcs, hidden[0]), dtype=np.float32)
+    if policy.of_traits is not None:
+        offset = (
+            _array(policy.traits).astype(np.float64) @ _array(policy.of_traits.weight).astype(np.float64).T
+        ).astype(np.float32)
+    weights: Weights = {
+        "columns": policy.columns.cpu().numpy().astype(np.int64),
+        "offset": offset,
+        "gain": _array(policy.gain),
     }
-    kind = BaseStockCodec if up_to else QuantityCodec
-    return arch, {"constant": np.zeros(len(values), dtype=np.float32)}, kind(values, values, values)
+    for kind in policy.kinds:
+        mean = getattr(policy, f"mean_{kind}")
+        weights[f"mean_{kind}"] = _array(mean.to_dense() if mean.is_sparse else mean)
+    rest = [module for module in policy.rest if isinstance(module, nn.Linear)]
+    for k, layer in enumerate([policy.first, *rest]):
+        weights[f"weight_{k}"], weights[f"bias_{k}"] = _array(layer.weight), _array(layer.bias)
+    if policy.clock is not None and policy.by_clock is not None:
+        weights["covers"] = policy.covers.cpu().numpy().astype(np.int64)
+        weights["clock_scale"], weights["clock_table"] = _array(policy.clock_scale), _array(policy.by_clock.weight)
+    arch: Arch = {
+        "kind": "arcs",
+        "inputs": int(np.prod(policy.observation_space.shape or ())),
+        "outputs": arcs,
+        "seen": int(weights["columns"].shape[1]),
+        "hidden": hidden,
+        "activation": activation,
+        "alpha": alpha,
+        "neighbours": list(policy.kinds),
+        "clock": None if policy.clock is None else [int(n) for n in policy.clock],
+        "normalisation": _normalisation(normalize, weights),
+    }
+    return arch, weights
 
 
 def export_sb3(
@@ -121,19 +148,22 @@ def export_sb3(
     environment_id: str,
     arguments: Mapping[str, Any],
     training_info: Mapping[str, Any],
+    extras: Extras | None = None,
 ) -> Bundle:
     """Write a trained model as a bundle, compared with the model on 1,024 observations of its own rollouts.
 
     Parameters
     ----------
     path
-        Folder to create; it must not exist.
+        Folder to create, or zip where the name ends in ``.zip``; it must not exist.
     model, normalize
         See :func:`extract`.
     task
         What the model was trained on.
     environment_id, arguments, training_info
         Go into the manifest as they are; plain data.
+    extras
+        What goes into the bundle beside the policy.
 
     Raises
     ------
@@ -142,62 +172,34 @@ def export_sb3(
         exists.
     """
     arch, weights = extract(model, normalize)
-
-    def act(observation: NDArray[np.float32]) -> NDArray[Any]:
-        normal = observation if normalize is None else normalize.normalize_obs(observation)
-        return np.asarray(model.predict(normal, deterministic=True)[0])
-
-    golden = roll_out(
-        task, act, lambda action, batch: task.decode(action, batch.twin, batch.position), seed=GOLDEN_SEED
-    )
-    return write_bundle(
-        path,
-        task=task,
-        spec=make_spec(task, task.codec),
-        arch=arch,
-        weights=weights,
-        golden=golden,
-        algorithm=type(model).__name__.lower(),
-        environment_id=environment_id,
-        arguments=arguments,
-        training_info=training_info,
-    )
-
-
-def export_baseline(
-    path: str | Path,
-    *,
-    name: str,
-    values: ArrayLike,
-    up_to: bool,
-    task: Task,
-    environment_id: str,
-    arguments: Mapping[str, Any],
-    training_info: Mapping[str, Any],
-) -> Bundle:
-    """Write a classical policy (levels, or quantities with ``up_to=False``) as a bundle; see :func:`export_sb3`."""
-    arch, weights, codec = extract_baseline(values, inputs=len(task.fields), up_to=up_to)
-    if codec.arcs != task.compiled.n_arcs:
-        raise BundleError(f"a policy needs {task.compiled.n_arcs} numbers, one per arc; received {codec.arcs}")
-    spec = make_spec(task, codec)
-    golden = roll_out(
-        task,
-        lambda observation: np.zeros((len(observation), codec.arcs), dtype=np.float32),
-        lambda action, batch: spec.decode(action, batch.position)[1],
-        seed=GOLDEN_SEED,
-    )
+    spec = make_spec(task, task.codec, None if extras is None else extras.guardrails)
+    chooser = chooser_of(arch, weights, spec, lambda: task.compiled)
     return write_bundle(
         path,
         task=task,
         spec=spec,
+        chooser=chooser,
         arch=arch,
         weights=weights,
-        golden=golden,
-        algorithm=name,
+        decisions=roll_out(task, act_of(model, normalize), seed=GOLDEN_SEED, follow=chooser),
+        algorithm=type(model).__name__.lower(),
         environment_id=environment_id,
         arguments=arguments,
         training_info=training_info,
+        extras=extras,
     )
+
+
+def act_of(model: BaseAlgorithm, normalize: VecNormalize | None) -> Act:
+    """What a model does at a decision epoch."""
+    heeds_masks = "action_masks" in inspect.signature(model.predict).parameters
+
+    def act(turn: Turn) -> NDArray[Any]:
+        normal = turn.observation if normalize is None else normalize.normalize_obs(turn.observation)
+        masks: dict[str, Any] = {"action_masks": turn.masks} if heeds_masks and turn.masks is not None else {}
+        return np.asarray(model.predict(normal, deterministic=True, **masks)[0])
+
+    return act
 
 
 def _modules(model: BaseAlgorithm) -> tuple[list[nn.Module], str]:
@@ -221,13 +223,19 @@ def _modules(model: BaseAlgorithm) -> tuple[list[nn.Module], str]:
     elif isinstance(model, DQN):
         extractor = policy.q_net.features_extractor
         modules, head = list(_flat(policy.q_net.q_net)), "argmax"
+    elif hasattr(policy, "action_net") and "action_masks" in inspect.signature(model.predict).parameters:
+        # MaskablePPO, whose package is an extra.
+        if type(policy.mlp_extractor) is not MlpExtractor:
+            raise BundleError(f"no export for {type(policy.mlp_extractor).__name__}; supported: {_SUPPORTED}")
+        extractor = policy.pi_features_extractor
+        modules, head = [*_flat(policy.mlp_extractor.policy_net), policy.action_net], "argmax"
     else:
         raise BundleError(f"no export for {type(model).__name__}; supported: {_SUPPORTED}")
     if type(extractor) is not FlattenExtractor:
         raise BundleError(
             f"no export for the feature extractor {type(extractor).__name__}; supported: FlattenExtractor"
         )
-    return modules, "argmax" if isinstance(model.action_space, spaces.Discrete) else head
+    return modules, "argmax" if isinstance(model.action_space, spaces.Discrete | MultiDiscrete) else head
 
 
 def _flat(module: nn.Module) -> Iterable[nn.Module]:
@@ -280,13 +288,10 @@ def _array(parameter: Any) -> NDArray[np.float32]:
 
 
 def _outputs(space: spaces.Space[Any]) -> int:
-    if isinstance(space, spaces.Discrete):
+    if isinstance(space, spaces.Discrete) and space.start == 0:
         return int(space.n)
-    if (
-        isinstance(space, spaces.Box)
-        and len(space.shape) == 1
-        and (space.low == -1.0).all()
-        and (space.high == 1.0).all()
-    ):
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
+        return int(space.nvec.sum())
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.isfinite([space.low, space.high]).all():
         return int(space.shape[0])
-    raise BundleError(f"only Discrete and Box(-1, 1) actions can be exported, not {space}")
+    raise BundleError(f"only Discrete, MultiDiscrete and bounded Box actions can be exported, not {space}")

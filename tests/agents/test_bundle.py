@@ -19,8 +19,10 @@ import pytest
 from agents import bundle_files
 from agents.advice import OrderRules, limit_orders, place_orders
 from agents.bundle import Bundle
-from agents.bundle_files import FILES, MANIFEST, arrays_to, parse_json, render, write_folder
-from agents.bundle_writer import make_spec, roll_out, write_bundle
+from agents.bundle_files import FILES, MANIFEST, arrays_to, parse_json, read_files, render, write_files
+from agents.bundle_policy import chooser_of
+from agents.bundle_rollout import roll_out
+from agents.bundle_writer import Extras, make_spec, write_bundle
 from agents.runtime import Mlp
 from envs.actions import ACTION_MODES, NOTCHES
 from envs.core import Batch
@@ -28,10 +30,10 @@ from envs.inventory import InventoryTask
 from twin.errors import BundleError
 from twin.network import Network
 
-ALL_FILES = (*FILES, MANIFEST)
+ALL_FILES = (*FILES, "policy.onnx", MANIFEST)
 
 
-def write(path: Path, task: InventoryTask) -> Bundle:
+def write(path: Path, task: InventoryTask, extras: Extras | None = None) -> Bundle:
     """A bundle of a small random network that was never trained."""
     rng = np.random.default_rng(0)
     n, discrete = len(task.fields), task.codec.mode == "discrete"
@@ -54,18 +56,22 @@ def write(path: Path, task: InventoryTask) -> Bundle:
         "mean": rng.uniform(0.0, 50.0, size=n),
         "variance": rng.uniform(1e3, 1e4, size=n),
     }
-    policy = Mlp.build(arch, weights)
+    spec = make_spec(task, task.codec, None if extras is None else extras.guardrails)
+    chooser = chooser_of(arch, weights, spec, lambda: task.compiled)
+    net = Mlp.build(arch, weights)
     return write_bundle(
         path,
         task=task,
-        spec=make_spec(task, task.codec),
+        spec=spec,
+        chooser=chooser,
         arch=arch,
         weights=weights,
-        golden=roll_out(task, policy.act, lambda a, batch: task.decode(a, batch.twin, batch.position), seed=1),
+        decisions=roll_out(task, lambda turn: net.act(turn.observation), seed=1, follow=chooser),
         algorithm="random",
         environment_id="cogtwin/Inventory-v0",
         arguments={"network": task.compiled.network.name, "path": Path("x.yaml"), "levels": np.ones(2)},
         training_info={"seed": 0},
+        extras=extras,
     )
 
 
@@ -130,7 +136,7 @@ def test_a_copy_of_a_bundle_loads_and_is_the_network_it_states(folder: Path) -> 
         "path": "x.yaml",
         "levels": [1.0, 1.0],
     }
-    assert set(manifest["files"]) == set(FILES)
+    assert set(manifest["files"]) == {*FILES, "policy.onnx"}
     assert manifest["golden"]["cases"] >= 64
     assert manifest["versions"]["numpy"] == np.__version__
     spec = json.loads((folder / "spec.json").read_text())
@@ -162,7 +168,7 @@ def test_an_existing_folder_is_never_touched(folder: Path) -> None:
 
 def test_a_missing_parent_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not exist"):
-        write_folder(tmp_path / "no" / "b", {}, {}, Bundle.load)
+        write_files(tmp_path / "no" / "b", {}, {}, Bundle.load)
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
@@ -190,7 +196,7 @@ def test_a_killed_writer_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
         "from agents import bundle_files as b\n"
         "calls = iter(range(9))\n"
         "b.os.fsync = lambda handle: os._exit(9) if next(calls) == 4 else None\n"
-        "b.write_folder(Path(sys.argv[1]), {}, {name: b'x' for name in b.FILES}, lambda path: None)\n"
+        "b.write_files(Path(sys.argv[1]), {}, {name: b'x' for name in b.FILES}, lambda path: None)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "b")], timeout=60, check=False)
     assert done.returncode == 9
@@ -203,7 +209,7 @@ def test_a_killed_writer_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
 
 def test_a_bundle_that_does_not_read_back_gets_no_name(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json must state"):
-        write_folder(tmp_path / "b", {}, dict.fromkeys(FILES, b"x"), Bundle.load)
+        write_files(tmp_path / "b", {}, dict.fromkeys(FILES, b"x"), Bundle.load)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,7 +234,7 @@ def test_every_byte_of_the_manifest_is_covered(folder: Path) -> None:
             data[place] ^= 1 << bit
             (folder / MANIFEST).write_bytes(data)
             with pytest.raises(BundleError, match=r"manifest\.json"):
-                bundle_files.read_folder(folder)
+                read_files(folder)
             data[place] ^= 1 << bit
 
 
@@ -292,10 +298,12 @@ def test_a_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
         Bundle.load(folder)
 
 
-@pytest.mark.parametrize("path", ["nothing", "file"])
-def test_what_is_no_folder_is_refused(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "message"), [("nothing", "no bundle folder or zip"), ("file", "neither a folder nor")]
+)
+def test_what_is_no_bundle_is_refused(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BundleError, match="no bundle folder"):
+    with pytest.raises(BundleError, match=message):
         Bundle.load(tmp_path / path)
 
 
@@ -333,7 +341,7 @@ def test_a_foreign_bundle_id_is_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema=1), r"manifest\.json' has schema 1, this version reads 2"),
+        (lambda m: m.update(schema=2), r"manifest\.json' has schema 2, this version reads 3; export the policy again"),
         (lambda m: m.pop("schema"), r"manifest\.json' has schema None"),
         (lambda m: m["files"].update({"../evil.json": m["files"]["spec.json"]}), r"'\.\./evil\.json'"),
         (lambda m: m["files"].update({"/etc/passwd": m["files"]["spec.json"]}), "'/etc/passwd'"),
@@ -404,7 +412,11 @@ def test_wrong_numbers_under_right_hashes(
         ("arch.json", lambda d: d.update(normalisation=None), r"weights\.npz: the array 'mean' belongs to no layer"),
         ("arch.json", lambda d: d.update(surprise=1), r"arch\.json: missing or unknown entry 'surprise'"),
         ("arch.json", lambda d: d["normalisation"].update(clip=0.5), r"golden\.npz: an action differs"),
-        ("spec.json", lambda d: d["observation"][0].update(name="stock"), r"spec\.json has other observation fields"),
+        (
+            "spec.json",
+            lambda d: d["observation"][0].update(name="stock"),
+            r"spec\.json says something that it cannot mean",
+        ),
         ("spec.json", lambda d: d["observation"].pop(), r"spec\.json has other observation fields"),
         ("spec.json", lambda d: d["observation"][0].update(low=1e9), r"bounds are crossed"),
         ("spec.json", lambda d: d["observation"][1].update(d["observation"][0]), r"the same name"),
@@ -420,7 +432,7 @@ def test_wrong_numbers_under_right_hashes(
         ("spec.json", lambda d: d["action"]["arcs"][0].pop("lot_size"), r"spec\.json is incomplete"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(center=1.5), r"golden\.npz: an order differs"),
         ("spec.json", lambda d: d["action"]["arcs"][0].update(name="other"), r"no field 'position\[other\]'"),
-        ("spec.json", lambda d: d["action"].update(mode="levels"), r"spec\.json is incomplete"),
+        ("spec.json", lambda d: d["action"].update(mode="levels"), r"spec\.json has no action mode 'levels'"),
         ("spec.json", lambda d: d["action"].update(meaning="order nothing"), r"spec\.json says something"),
         ("spec.json", lambda d: d["sequence"]["groups"].pop(), r"spec\.json"),
         ("spec.json", lambda d: d["sequence"].update(stocks=0), r"order sequence"),
@@ -705,14 +717,16 @@ def test_an_order_that_is_cut_can_still_be_placed() -> None:
     assert place_orders(limited, rules, names)[0].tolist() == limited.tolist()
 
 
-def test_orders_that_follow_a_forecast_are_not_exported(tmp_path: Path) -> None:
-    """Safety amounts need the demand expected ahead, which a bundle does not read: refused with the mode that works."""
-    with pytest.raises(BundleError, match=r"action mode 'echelon'.*train with action_mode base_stock"):
-        write(tmp_path / "b", InventoryTask("three_stage_serial", action_mode="echelon"))
-    assert not (tmp_path / "b").exists()
+def test_orders_that_follow_a_forecast_are_those_of_the_environment(tmp_path: Path) -> None:
+    """Safety amounts on the demand expected ahead and on the periods left, which the observation shows."""
+    task = InventoryTask("three_stage_serial", action_mode="echelon", finite=True, horizon=30, forecast=8)
+    bundle = write(tmp_path / "b", task)
+    assert bundle.spec.kind == "safety amount"
+    advice = bundle.advise(bundle.example_state)
+    assert not advice.blocked
 
 
-@pytest.mark.parametrize("mode", [mode for mode in ACTION_MODES if mode != "echelon"])
+@pytest.mark.parametrize("mode", ACTION_MODES)
 @pytest.mark.parametrize(
     "rules",
     [
@@ -739,7 +753,7 @@ def test_what_is_advised_is_what_the_twin_places(tmp_path: Path, mode: str, rule
         b, action = step % 8, np.stack([task.action_space.sample() for _ in range(8)])
         action[b] = bundle.predict(observation)[0][b]
         values = {field.name: float(x) for field, x in zip(task.fields, observation[b], strict=True)}
-        if task.codec.up_to:
+        if mode != "quantity":
             values[f"position[{task.compiled.arc_names[0]}]"] = float(batch.position[0, b])
         advice, twin = bundle.advise({"observation": values}), batch.twin.fork()
         result = batch.step(action)
@@ -758,12 +772,16 @@ def test_what_is_advised_is_what_the_twin_places(tmp_path: Path, mode: str, rule
         compared += 1
     assert compared > 30
     # Orders up to a level are cut to the maximum while they are decided.
-    assert modified or (task.codec.up_to and "maximum_order" in rules)
+    assert modified or (mode != "quantity" and "maximum_order" in rules)
 
 
 def test_a_bundle_with_other_order_rules_is_not_the_network(tmp_path: Path) -> None:
     write(tmp_path / "b", InventoryTask(small_network(lot_size=5)))
-    edit_json(tmp_path / "b", "spec.json", lambda d: d["action"]["arcs"][0].update(lot_size=10.0))
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["action"]["arcs"][0]["lot_size"] = spec["actions"][0]["step"] = 10.0
+
+    edit_json(tmp_path / "b", "spec.json", change)
     bundle = Bundle.load(tmp_path / "b")
     with pytest.raises(BundleError, match=r"network\.json is not the network"):
         bundle.verify_network()

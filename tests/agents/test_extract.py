@@ -18,15 +18,15 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
-from agents import bundle_writer
 from agents.baselines.base_stock import BaseStock
-from agents.bundle import ACTION_TOLERANCE, Bundle
-from agents.bundle_writer import Golden, make_spec, roll_out
-from agents.learners.extract import export_baseline, export_sb3, extract, extract_baseline
+from agents.bundle import Bundle
+from agents.bundle_golden import ACTION_TOLERANCE
+from agents.bundle_rollout import Decisions, roll_out
+from agents.bundle_rules import export_baseline, extract_baseline
+from agents.learners.extract import export_sb3, extract
 from agents.runtime import Mlp
 from envs.core import Batch
 from envs.inventory import InventoryEnv, InventoryTask
-from envs.switching import SwitchingTask
 from twin.errors import BundleError
 
 NETWORK = "five_site_distribution"
@@ -83,15 +83,10 @@ def export(path: Path, model: BaseAlgorithm, normalize: VecNormalize | None, mod
     )
 
 
-def explore(task: InventoryTask, seed: int) -> Golden:
+def explore(task: InventoryTask, seed: int) -> Decisions:
     """Decisions of a policy that acts at random: 1,024 varied states."""
     task.action_space.seed(seed)
-    return roll_out(
-        task,
-        lambda observation: np.stack([task.action_space.sample() for _ in observation]),
-        lambda action, batch: task.decode(action, batch.twin, batch.position),
-        seed=seed,
-    )
+    return roll_out(task, lambda turn: np.stack([task.action_space.sample() for _ in turn.observation]), seed=seed)
 
 
 @pytest.mark.parametrize("normalised", [True, False], ids=["normalised", "raw"])
@@ -237,7 +232,7 @@ def test_baseline_values_must_be_finite_and_one_per_arc(values: Any) -> None:
 def test_a_model_that_numpy_cannot_follow_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, normalize = build(PPO, "base_stock", True)
     honest = Mlp.head_of
-    monkeypatch.setattr(bundle_writer.Mlp, "head_of", lambda self, scores: honest(self, scores) * np.float32(0.9999))
+    monkeypatch.setattr(Mlp, "head_of", lambda self, *given: honest(self, *given) * np.float32(0.9999))
     with pytest.raises(BundleError, match="differs from the original by"):
         export(tmp_path / "b", model, normalize, "base_stock")
     assert list(tmp_path.iterdir()) == []
@@ -283,7 +278,7 @@ def test_unknown_parts_are_refused_by_name() -> None:
 def test_an_unknown_algorithm_is_refused_with_those_supported() -> None:
     model = build(PPO, "base_stock", False)[0]
     model.__class__ = type("Mystery", (BaseAlgorithm,), {"__abstractmethods__": frozenset()})
-    with pytest.raises(BundleError, match=r"Mystery; supported: PPO, A2C, SAC, TD3 and DQN"):
+    with pytest.raises(BundleError, match=r"Mystery; supported: PPO, A2C, SAC, TD3, DQN and MaskablePPO"):
         extract(model)
 
 
@@ -299,10 +294,3 @@ def test_arguments_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
             arguments={"network": object()},
             training_info={},
         )
-
-
-def test_supplier_switching_is_refused() -> None:
-    """A bundle holds orders and no moves, and says so."""
-    task = SwitchingTask("prolonged_shortage")
-    with pytest.raises(BundleError, match="supplier switching cannot be exported yet"):
-        make_spec(task, task.codec)

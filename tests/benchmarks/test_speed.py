@@ -66,7 +66,7 @@ def test_single_environment(benchmark, network):
 
 def test_start_to_first_advice(benchmark, tmp_path):
     """A fresh process: import, load and verify a bundle, first advice."""
-    from agents.learners.extract import export_baseline
+    from agents.bundle_rules import export_baseline
 
     task = InventoryTask("essential_medicines")
     compiled = task.compiled

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.learners.extract import export_baseline
+from agents.bundle_rules import export_baseline
 from envs.inventory import InventoryTask
 from experiments.advise import main
 
@@ -106,7 +106,7 @@ def test_a_bad_bundle_advises_nothing(bundle: Path, tmp_path: Path, capsys: pyte
     code, out, err = call(capsys, f"bundle={tmp_path}", f"state={bundle / 'example_state.json'}")
     assert (code, out) == (3, "")
     assert "cannot be trusted" in err
-    assert "'arch.json' is missing" in err
+    assert "'manifest.json' is missing" in err
 
 
 EAST = '"on_hand[east/item]": '

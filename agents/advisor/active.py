@@ -15,6 +15,7 @@ from agents.advisor.guardrails import Guardrails, Mode
 from agents.advisor.guards import Guards
 from agents.advisor.outliers import OutlierModel
 from agents.bundle import Bundle
+from agents.bundle_policy import Choice
 from envs.features import Field
 from twin.errors import ConfigError
 
@@ -81,6 +82,12 @@ class Active:
     @classmethod
     def of(cls, bundle: Bundle, settings: Mapping[str, Any]) -> Active:
         """From a loaded bundle; ConfigError as in :meth:`load`."""
+        if bundle.spec.relations:
+            raise ConfigError(
+                "the bundle's policy also decides moves on contracts; the advisor guards and sends orders only"
+            )
+        if bundle.chooser.remembers:
+            raise ConfigError("the bundle's policy remembers what has been; the advisor decides on one state at a time")
         rails = Guardrails.parse(settings["guardrails"], "guardrails")
         outliers = None if settings["outliers"] is None else OutlierModel.from_dict(settings["outliers"])
         names = tuple(field.name for field in bundle.spec.fields)
@@ -101,8 +108,18 @@ class Active:
         return cls(bundle, rails, guards, outliers, _look_ahead(bundle, guards, rails))
 
     @staticmethod
-    def settings(rails: Guardrails, outliers: OutlierModel | None) -> dict[str, Any]:
-        """What an activation records beside the bundle."""
+    def settings(bundle: Bundle, rails: Guardrails | None, outliers: OutlierModel | None) -> dict[str, Any]:
+        """What an activation records beside the bundle; what is not given is the bundle's own.
+
+        Raises
+        ------
+        BundleError, ConfigError
+            When the bundle's guard file or its picture of training cannot be read.
+        """
+        if rails is None:
+            rails = Guardrails.parse(bundle.guardrails, "guardrails.yaml of the bundle")
+        if outliers is None and bundle.outliers is not None:
+            outliers = OutlierModel.from_dict(bundle.outliers)
         return {"guardrails": rails.to_dict(), "outliers": None if outliers is None else outliers.to_dict()}
 
     @property
@@ -146,16 +163,20 @@ class Active:
 
     def decide(self, values: FloatArray) -> Decided:
         """The policy's decision for observed values (n,)."""
-        policy = self.bundle.policy
-        scores = policy.scores(values[None, :])
-        if not np.isfinite(scores).all():
-            raise FloatingPointError("the policy gives a NaN or an infinite number for this state")
-        return self._decode(policy.head_of(scores), values)
+        return _decided(self.bundle.choose(values))
+
+    def fallback(self, values: FloatArray) -> Decided:
+        """The decision of the bundle's own fallback, a tuned classical policy; the middle where it has none."""
+        if self.bundle.fallback is None:
+            return self.middle(values)
+        return _decided(self.bundle.fallback.choose(values))
 
     def middle(self, values: FloatArray) -> Decided:
         """The decision that needs no network: the middle of every arc's box, a usual level or quantity."""
-        spec = self.bundle.spec
-        return self._decode(spec.codec.encode(spec.codec.center)[None], values)
+        codec = self.bundle.spec.codec
+        if codec is None:
+            raise ConfigError("the actions of this bundle have no middle")
+        return _decided(self.bundle.chooser.follow(codec.encode(codec.center)[None], values[None]))
 
     def action_hash(self, decision_id: str, orders: Mapping[str, float]) -> str:
         """What an approval is bound to: these orders, of this decision, by this bundle."""
@@ -169,13 +190,9 @@ class Active:
         """Orders by arc as (A,); an arc that is not named is 0."""
         return np.array([orders.get(name, 0.0) for name in self.arcs], dtype=np.float64)
 
-    def _decode(self, action: NDArray[Any], values: FloatArray) -> Decided:
-        spec = self.bundle.spec
-        # The positions are the state's own float64 numbers, as in the environment: float32 would shift the orders.
-        position = values[spec.position_columns()] if spec.codec.up_to else np.zeros(spec.codec.arcs)
-        targets, orders = (x[:, 0] for x in spec.decode(action, position[:, None]))
-        plain = int(action[0]) if action.ndim == 1 else tuple(float(x) for x in action[0])
-        return Decided(plain, targets, orders)
+
+def _decided(chosen: Choice) -> Decided:
+    return Decided(chosen.plain_action, chosen.targets[:, 0], chosen.orders[:, 0])
 
 
 def _look_ahead(bundle: Bundle, guards: Guards, rails: Guardrails) -> TwinLookAhead | None:

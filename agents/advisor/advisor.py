@@ -37,14 +37,13 @@ class Advisor(Deciding, Approving):
         Of a store that has none yet: ``shadow``, ``advisory`` or ``halted``. Afterwards the mode is what the records
         say, and :meth:`set_mode` changes it.
     guardrails
-        The guard file or its path, for the activation; None allows what the bundle's own order rules allow, and no
-        mode above advisory.
+        The guard file or its path, for the activation; None takes the one that the bundle brings.
     outliers
-        What training looked like, for the activation.
+        What training looked like, for the activation; None takes the bundle's, where it has one.
     sender
         Where orders go; None hands them to the caller.
     fallback
-        A name of :data:`agents.advisor.fallback.FALLBACKS`.
+        A name of :data:`agents.advisor.fallback.FALLBACKS`; usually the classical policy that the bundle brings.
     look_ahead
         Compares orders before they are advised; None does what the guard file's ``look_ahead`` says.
 
@@ -68,7 +67,7 @@ class Advisor(Deciding, Approving):
         guardrails: Guardrails | str | Path | None = None,
         outliers: OutlierModel | None = None,
         sender: Sender | None = None,
-        fallback: str = "middle",
+        fallback: str = "bundle",
         look_ahead: LookAhead | None = None,
     ) -> None:
         if fallback not in FALLBACKS:
@@ -119,12 +118,11 @@ class Advisor(Deciding, Approving):
             ``PERSON`` without a name.
         """
         check_person(person)
-        rails = guardrails if isinstance(guardrails, Guardrails) else None
         try:
-            if rails is None:
-                rails = Guardrails() if guardrails is None else Guardrails.load(str(guardrails))
-            settings = Active.settings(rails, outliers)
-            active = Active.of(bundle if isinstance(bundle, Bundle) else Bundle.load(bundle), settings)
+            rails = guardrails if isinstance(guardrails, Guardrails | None) else Guardrails.load(str(guardrails))
+            loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+            settings = Active.settings(loaded, rails, outliers)
+            active = Active.of(loaded, settings)
         except (BundleError, ConfigError) as error:
             path = str(bundle.path if isinstance(bundle, Bundle) else bundle)
             with self.store.write() as tx:

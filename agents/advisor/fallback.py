@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 
 from agents.advisor.active import Active, Decided
 
-__all__ = ["FALLBACKS", "Fallback", "hold", "middle"]
+__all__ = ["FALLBACKS", "Fallback", "bundled", "hold", "middle"]
 
 FloatArray = NDArray[np.float64]
 
 
 #: Decides without the policy, for observed values (n,). Its orders pass the same guards.
 Fallback = Callable[[Active, FloatArray], Decided]
+
+
+def bundled(active: Active, values: FloatArray) -> Decided:
+    """The tuned classical policy that travels with the bundle; the middle where none does."""
+    return active.fallback(values)
 
 
 def middle(active: Active, values: FloatArray) -> Decided:
@@ -30,4 +35,4 @@ def hold(active: Active, _values: FloatArray) -> Decided:
 
 
 #: By name, as a record names them: a replay must find the same one.
-FALLBACKS: dict[str, Fallback] = {"middle": middle, "hold": hold}
+FALLBACKS: dict[str, Fallback] = {"bundle": bundled, "middle": middle, "hold": hold}

@@ -22,6 +22,9 @@ __all__ = ["Belief"]
 
 FloatArray = NDArray[np.float64]
 
+#: How far below 0 a probability may lie by rounding.
+_ROUNDING = 1e-9
+
 
 class Belief:
     """Follows the outages of a network through observations.
@@ -72,7 +75,7 @@ class Belief:
         prior = fresh = posterior.begin(reading.since)
         if memory:
             prior = np.asarray(memory[0], dtype=np.float64)
-        if prior.shape != fresh.shape or not (np.isfinite(prior) & (prior >= 0.0)).all():
+        if prior.shape != fresh.shape or not (prior >= -_ROUNDING).all() or not np.isfinite(prior).all():
             raise BundleError(
                 f"the memory must be numbers of at least 0 of shape {fresh.shape}, received shape {prior.shape}"
             )

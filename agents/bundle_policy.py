@@ -193,7 +193,7 @@ class RuleChooser:
 
     def __init__(self, rule: OrderingPolicy) -> None:
         self.rule = rule
-        self._moves = rule.moves_contracts(rule.compiled)
+        self._moves = bool(rule.compiled.relation_names)
         self._arcs = rule.compiled.n_arcs
         probe = rule.begin(rule.columns.read(np.zeros((1, len(rule.task.fields)))))
         self._remembers = probe is not None

@@ -18,6 +18,8 @@ import yaml
 from numpy.typing import NDArray
 
 from agents.advice import OrderRules
+from agents.advisor.canonical import digest
+from agents.advisor.clock import text_of
 from agents.advisor.guardrails import Guardrails
 from agents.bundle import Bundle
 from agents.bundle_card import card
@@ -170,7 +172,8 @@ def write_bundle(
         "seeds": _plain(extras.seeds or {}, "seeds"),
         "config_hash": extras.config_hash,
         "network": {"name": network.name, "hash": compiled.content_hash()},
-        "data": {"source": network.source or None, "provenance": _plain(network.provenance, "provenance")},
+        "data": {"source": network.source or None, "sha256": _data_ids(network.provenance)},
+        "calibration": {"id": digest(_plain(network.provenance, "provenance")) if network.provenance else None},
         "spec_hash": spec.hash,
         "golden": {
             "cases": len(golden),
@@ -178,7 +181,7 @@ def write_bundle(
             "order_tolerance_relative": ORDER_TOLERANCE,
         },
         "highest_mode": extras.highest_mode,
-        "valid_until": None if extras.valid_until is None else _text(extras.valid_until),
+        "valid_until": None if extras.valid_until is None else text_of(extras.valid_until),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
@@ -208,7 +211,10 @@ def write_bundle(
 
 def _compare(chooser: Chooser, spec: Spec, decisions: Decisions) -> Golden:
     """Compare all decisions; those that serve as golden cases, with the exported policy's own orders."""
-    values, original = decisions.values(spec), decisions.actions
+    # A rule says units: the original one has counted from the positions as they were shown.
+    exact = isinstance(chooser, NetChooser)
+    values = decisions.values(spec) if exact else decisions.observations.astype(np.float64)
+    original = decisions.actions
     rows = np.arange(len(values))
     if isinstance(chooser, NetChooser) and chooser.net.discrete:
         rows = _clear(chooser, decisions)
@@ -229,7 +235,7 @@ def _compare(chooser: Chooser, spec: Spec, decisions: Decisions) -> Golden:
     if followed.moves is not None and decisions.moves is not None:
         same &= (decisions.moves == followed.moves.T).all(axis=1)
     # Where an observation is cut at its bounds the environment knows more than it shows, and a bundle refuses.
-    within = decisions.within(spec)
+    within = decisions.within(spec) if exact else np.ones(len(values), dtype=np.bool_)
     if not bool(same[within].all()):
         raise BundleError(
             f"the environment decodes an action into other orders than the bundle would (relative gap "
@@ -248,7 +254,7 @@ def _compare(chooser: Chooser, spec: Spec, decisions: Decisions) -> Golden:
 
 
 def _clear(chooser: NetChooser, decisions: Decisions) -> NDArray[np.int64]:
-    """Decisions whose two best actions do not tie within float32's accuracy: another machine may break a tie otherwise."""
+    """Decisions whose two best actions do not tie within float32's accuracy: other machines may break such ties."""
     scores = chooser.net.scores(decisions.observations)
     if decisions.masks is not None:
         scores = np.where(decisions.masks, scores, -np.inf).astype(np.float32)
@@ -284,6 +290,13 @@ def _example(spec: Spec, decisions: Decisions, manifest: Mapping[str, Any]) -> d
     }
 
 
+def _data_ids(provenance: Mapping[str, Any]) -> Any:
+    """SHA-256 of the data that a network file was made from, as far as it says."""
+    inner = provenance.get("data")
+    found = inner.get("sha256") if isinstance(inner, dict) else None
+    return _plain({"ids": provenance.get("sha256", found)}, "provenance")["ids"]
+
+
 def _guard_file(rails: Guardrails) -> bytes:
     head = "# The guard file that the advisor takes where none is given; docs/advisor.md has every setting.\n"
     return (head + yaml.safe_dump(rails.to_dict(), sort_keys=False, allow_unicode=True)).encode()
@@ -293,14 +306,10 @@ def _moment() -> str:
     """Now, or the moment that SOURCE_DATE_EPOCH sets for builds that must come out the same twice."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:
-        return _text(datetime.datetime.now(datetime.UTC))
+        return text_of(datetime.datetime.now(datetime.UTC))
     if not fixed.isdecimal():
         raise BundleError(f"SOURCE_DATE_EPOCH must be seconds since 1970, received '{fixed}'")
-    return _text(datetime.datetime.fromtimestamp(int(fixed), datetime.UTC))
-
-
-def _text(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
+    return text_of(datetime.datetime.fromtimestamp(int(fixed), datetime.UTC))
 
 
 def _plain(data: Mapping[str, Any], what: str) -> Any:

@@ -25,7 +25,7 @@ _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "elu": "Elu", "leaky_relu": "Lea
 
 
 def build_onnx(net: Net, spec: Spec | None = None) -> ModelProto:
-    """A graph with input ``observation`` (batch, inputs) float32, and ``mask`` (batch, outputs) bool where it heeds one.
+    """A graph with input ``observation`` (batch, inputs) float32, and ``mask`` (batch, outputs) bool if it heeds one.
 
     Outputs: ``action``, (batch, outputs) float32 within the box, (batch,) int64 for discrete actions or (batch, parts)
     for a MultiDiscrete one. With a spec of a mode in :data:`agents.bundle_spec.SCALED` also ``targets`` and ``orders``,
@@ -38,9 +38,8 @@ def build_onnx(net: Net, spec: Spec | None = None) -> ModelProto:
         _head(graph, net, scores)
     elif isinstance(net, ArcNet):
         scores = _arcs(graph, net)
-        graph.add(
-            "Clip", [scores, graph.constant("low", -1.0, np.float32), graph.constant("high", 1.0, np.float32)], "action"
-        )
+        ends = [graph.constant("low", -1.0, np.float32), graph.constant("high", 1.0, np.float32)]
+        graph.add("Clip", [scores, *ends], "action")
     else:
         raise BundleError(f"no ONNX form of {type(net).__name__}")
     parts = len(net.choices) if isinstance(net, Mlp) else 0
@@ -89,14 +88,15 @@ def _head(graph: Graph, net: Mlp, scores: str) -> None:
         ]
         graph.add("Concat", parts, "action", axis=1)
         return
-    low, high = graph.constant("low", net.low, np.float32), graph.constant("high", net.high, np.float32)
+    low = graph.constant("low", net.low, np.float32)
     if net.head == "tanh":
         one = graph.constant("one", 1.0, np.float32)
         half = graph.constant("half", np.float32(0.5) * (net.high - net.low), np.float32)
         lifted = graph.add("Add", [graph.add("Tanh", [scores], "squashed"), one], "lifted")
         graph.add("Add", [low, graph.add("Mul", [lifted, half], "reached")], "action")
     else:
-        graph.add("Min", [graph.add("Max", [scores, low], "above"), high], "action")
+        above = graph.add("Max", [scores, low], "above")
+        graph.add("Min", [above, graph.constant("high", net.high, np.float32)], "action")
 
 
 def _arcs(graph: Graph, net: ArcNet) -> str:

@@ -46,12 +46,8 @@ def add_orders(graph: Graph, spec: Spec) -> None:
 def _order_up_to(graph: Graph, spec: Spec) -> None:
     """Orders that raise positions to the targets: downstream first, nearest arc first, each limited."""
     columns, sequence = spec.position_columns(), spec.sequence
-    positions = graph.add(
-        "Cast",
-        [graph.add("Gather", ["observation", graph.constant("position_columns", columns, np.int64)], "seen_positions", axis=1)],
-        "positions",
-        to=TensorProto.DOUBLE,
-    )  # fmt: skip
+    seen = graph.add("Gather", ["observation", graph.constant("position_columns", columns, np.int64)], "held", axis=1)
+    positions = graph.add("Cast", [seen], "positions", to=TensorProto.DOUBLE)
     zero = graph.constant("nothing", 0.0, np.float64)
     drawn: dict[int, str] = {}
     ordered: dict[int, str] = {}

@@ -179,8 +179,8 @@ class Mlp:
             action), ``masked``, and ``box`` (True where actions lie in another box than [-1, 1]).
         weights
             ``weight_k`` (units, inputs) and ``bias_k`` (units,) of layer k in float32; ``mean`` and ``variance``
-            (inputs,) in float64 with a normalisation; ``constant`` (outputs,) in float32 with the constant head; ``low``
-            and ``high`` (outputs,) in float32 with a box.
+            (inputs,) in float64 with a normalisation; ``constant`` (outputs,) in float32 with the constant head;
+            ``low`` and ``high`` (outputs,) in float32 with a box.
 
         Raises
         ------

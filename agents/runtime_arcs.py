@@ -106,8 +106,8 @@ class ArcNet:
         Parameters
         ----------
         arch
-            ``kind`` (``arcs``), ``inputs``, ``outputs`` (arcs), ``seen`` (numbers that an arc sees), ``hidden`` (widths),
-            ``activation`` and ``alpha``, ``neighbours`` (kinds), ``clock`` (None, or column and horizon) and
+            ``kind`` (``arcs``), ``inputs``, ``outputs`` (arcs), ``seen`` (numbers that an arc sees), ``hidden``
+            (widths), ``activation`` and ``alpha``, ``neighbours`` (kinds), ``clock`` (None, or column and horizon) and
             ``normalisation``.
         weights
             ``columns``, ``offset``, ``gain``, ``mean_<kind>``, ``weight_k`` and ``bias_k`` of layer k, the first one

@@ -214,10 +214,20 @@ class EpisodeConfig(EvaluateConfig):
 
 
 class ExportConfig(StrictModel):
-    """Everything ``experiments.export`` needs."""
+    """Everything ``experiments.export`` needs; network and environment are those of the run where there is one."""
 
-    run: str
+    network: NetworkConfig | None = None
+    env: EnvConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
+    run: str | None = None
+    policy: str | None = None
     model: Literal["best", "last"] = "best"
+    fallback: str | None = None
+    guardrails: str | None = None
+    highest_mode: Literal["halted", "shadow", "advisory", "autonomous"] = "advisory"
+    valid_days: int | None = Field(default=None, ge=1, le=36500, strict=True)
+    episodes: int = Field(default=200, ge=0, strict=True)
     output: str | None = None
 
 

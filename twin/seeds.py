@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     TUNING = 2
     VALIDATION = 3
     EVALUATION = 4
+    #: States that say what is usual in production, and those that this is tried on.
+    MONITORING = 5
 
 
 def world_seed(purpose: Purpose, seed: int) -> int:

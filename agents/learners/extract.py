@@ -48,8 +48,7 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
     Returns
     -------
     arch, weights
-        As :meth:`agents.runtime.Mlp.build` takes them, or :meth:`agents.runtime_arcs.ArcNet.build` for Pathwise: float32
-        arrays, the normalisation's statistics in float64.
+        As :meth:`agents.runtime.Mlp.build` takes them, or :meth:`agents.runtime_arcs.ArcNet.build` for Pathwise.
 
     Raises
     ------

@@ -39,7 +39,6 @@ def card(
         + (f", with moves on {len(spec.relations)} suppliers." if spec.relations else "."),
         f"- A period is a {spec.period_unit} ({spec.period_days:g} days); money is {spec.currency}.",
         f"- Network hash {network['hash'][:12]}, spec hash {manifest['spec_hash'][:12]}.",
-        f"- Made {manifest['created']}" + (f" at {manifest['git_commit']}." if manifest["git_commit"] else "."),
         f"- Highest mode: {manifest['highest_mode'] or 'as the guard file says'}; guard file: "
         f"{guardrails.highest_mode}. Valid until: {manifest['valid_until'] or 'no date set'}.",
         "",

@@ -203,6 +203,8 @@ def _read_zip(path: Path) -> dict[str, bytes]:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > LIMITS[entry.filename]:
                     raise BundleError(f"{path}: '{entry.filename}' is compressed, or larger than it may be")
             contents = {entry.filename: archive.read(entry) for entry in entries}
+    except BundleError:
+        raise
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError, EOFError) as error:
         raise BundleError(f"{path} is neither a folder nor a zip that can be read: {error}") from None
     if _zipped(contents) != data:

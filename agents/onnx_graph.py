@@ -5,6 +5,8 @@ Where a scale per arc and the order sequence are all it takes, the orders are in
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper
 
@@ -84,7 +86,7 @@ def _head(graph: Graph, net: Mlp, scores: str) -> None:
         ends = np.cumsum([0, *net.choices]).tolist()
         parts = [
             graph.add("ArgMax", [graph.columns(scores, first, last, f"part_{k}")], f"choice_{k}", axis=1, keepdims=1)
-            for k, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True))
+            for k, (first, last) in enumerate(pairwise(ends))
         ]
         graph.add("Concat", parts, "action", axis=1)
         return

@@ -56,10 +56,11 @@ def _export_run(config: ExportConfig, folder: str) -> Bundle:
         raise ConfigError("network and env are those of the run; leave them out")
     run = load_run(folder, model=config.model)
     info, act = run.folder.info(), act_of(run.model, run.normalise)
-    contenders = [
-        *grouped([run]),
-        *classical(list(run.tuned), run.compiled, run.config.env, config.tuning, known=run.tuned),
-    ]
+    # The rule that a switching policy corrects may remember what has been, and a fallback must not.
+    wanted = config.fallback or ("status_switching" if run.config.env.switching else None)
+    names = list(dict.fromkeys([*run.tuned, *([] if wanted is None else [wanted])]))
+    rules = classical(names, run.compiled, run.config.env, config.tuning, known=run.tuned)
+    contenders = [*grouped([run]), *rules]
     comparison = measured(run.compiled, run.config.env, config.evaluation, contenders)
     seeds = {"training_seed": run.config.training.seed, **(info.get("seeds") or {})}
     extras = _extras(config, run.task, act, contenders, comparison, seeds, run.config.model_dump(mode="json"))

@@ -253,7 +253,7 @@ def _layers(modules: Iterable[nn.Module]) -> tuple[list[dict[str, Any]], Weights
             weights[f"bias_{k}"] = (
                 np.zeros(module.out_features, dtype=np.float32) if module.bias is None else _array(module.bias)
             )
-            layers.append({"units": module.out_features, "activation": "identity", "alpha": 0.0})
+            layers.append({"units": int(module.out_features), "activation": "identity", "alpha": 0.0})
             open_layer = True
         elif open_layer:
             activation, alpha = _activation(module)

@@ -38,11 +38,9 @@ from agents.bundle_files import arrays_from, parse_json, read_files
 from agents.bundle_golden import Golden
 from agents.bundle_policy import Choice, Chooser, Memory, NetChooser, chooser_of
 from agents.bundle_spec import COMPUTED, Spec
-from agents.runtime import Net
 from twin.errors import BundleError
 
 if TYPE_CHECKING:
-    from agents.baselines.ordering import OrderingPolicy
     from twin.compile import CompiledNetwork
 
 __all__ = ["Bundle"]
@@ -119,10 +117,10 @@ class Bundle:
         return str(self.manifest["bundle_id"])
 
     @property
-    def policy(self) -> Net | OrderingPolicy:
-        """The network, or the classical policy."""
+    def policy(self) -> Any:
+        """The network (:class:`agents.runtime.Net`), or the classical policy (:class:`OrderingPolicy`)."""
         chooser = self.chooser
-        return chooser.net if isinstance(chooser, NetChooser) else chooser.rule  # type: ignore[attr-defined]
+        return chooser.net if isinstance(chooser, NetChooser) else getattr(chooser, "rule", None)
 
     @property
     def heeds_masks(self) -> bool:

@@ -108,8 +108,13 @@ class Active:
         return cls(bundle, rails, guards, outliers, _look_ahead(bundle, guards, rails))
 
     @staticmethod
-    def settings(bundle: Bundle, rails: Guardrails | None, outliers: OutlierModel | None) -> dict[str, Any]:
-        """What an activation records beside the bundle; what is not given is the bundle's own.
+    def settings(rails: Guardrails, outliers: OutlierModel | None) -> dict[str, Any]:
+        """What an activation records beside the bundle."""
+        return {"guardrails": rails.to_dict(), "outliers": None if outliers is None else outliers.to_dict()}
+
+    @classmethod
+    def settings_of(cls, bundle: Bundle, rails: Guardrails | None, outliers: OutlierModel | None) -> dict[str, Any]:
+        """:meth:`settings`, where what is not given is the bundle's own.
 
         Raises
         ------
@@ -120,7 +125,7 @@ class Active:
             rails = Guardrails.parse(bundle.guardrails, "guardrails.yaml of the bundle")
         if outliers is None and bundle.outliers is not None:
             outliers = OutlierModel.from_dict(bundle.outliers)
-        return {"guardrails": rails.to_dict(), "outliers": None if outliers is None else outliers.to_dict()}
+        return cls.settings(rails, outliers)
 
     @property
     def bundle_id(self) -> str:

@@ -121,7 +121,7 @@ class Advisor(Deciding, Approving):
         try:
             rails = guardrails if isinstance(guardrails, Guardrails | None) else Guardrails.load(str(guardrails))
             loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-            settings = Active.settings(loaded, rails, outliers)
+            settings = Active.settings_of(loaded, rails, outliers)
             active = Active.of(loaded, settings)
         except (BundleError, ConfigError) as error:
             path = str(bundle.path if isinstance(bundle, Bundle) else bundle)

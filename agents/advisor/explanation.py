@@ -47,12 +47,9 @@ def moving_fields(active: Active, values: FloatArray, orders: FloatArray) -> lis
         return "there is no training mean to compare with"
     rows = np.tile(values, (len(values), 1))
     np.fill_diagonal(rows, mean)
-    targets = spec.codec.targets(active.bundle.predict(rows.astype(np.float32))[0])
-    if spec.codec.up_to:
-        targets = spec.sequence.orders_up_to(targets, rows[:, spec.position_columns()].T)
-    moves = orders[:, None] - np.maximum(targets, 0.0)
+    moves = orders[:, None] - np.maximum(active.bundle.choose(rows).orders, 0.0)
     # Arcs of different size count alike: by the reach of the policy's box.
-    reach = spec.codec.high - spec.codec.low
+    reach = np.zeros(spec.arcs) if spec.codec is None else spec.codec.high - spec.codec.low
     relative = np.abs(moves) / np.where(reach > 0.0, reach, np.maximum(orders, 1.0))[:, None]
     relative[~np.isfinite(relative)] = 0.0
     weight = relative.sum(axis=0)
@@ -78,8 +75,8 @@ def _training_mean(active: Active) -> FloatArray | None:
     """(n,) from the outlier model, else from the policy's own normalisation; None where neither says anything."""
     if active.outliers is not None:
         return active.outliers.mean
-    mean = getattr(active.bundle.policy, "mean", None)
-    return None if mean is None else np.asarray(mean, dtype=np.float64)
+    normalisation = getattr(active.bundle.policy, "normalisation", None)
+    return None if normalisation is None else np.asarray(normalisation.mean, dtype=np.float64)
 
 
 def explain(

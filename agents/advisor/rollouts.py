@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from agents.advisor.guards import Guards
 from agents.bundle import Bundle
-from agents.bundle_files import parse_json, read_folder
+from agents.bundle_files import parse_json
+from agents.bundle_spec import SCALED
 from envs.features import spec_hash
 from envs.inventory import InventoryTask
 from envs.structure import Structure
@@ -101,9 +102,7 @@ class Rollouts:
     def __init__(self, bundle: Bundle, guards: Guards, periods: int | None, paths: int) -> None:
         self._policy, self._guards, self.paths = bundle, guards, paths
         manifest, arguments = bundle.manifest, bundle.manifest["environment"]["arguments"]
-        compiled = compile_network(
-            Network.parse(parse_json(read_folder(bundle.path)[1]["network.json"]), where="network.json")
-        )
+        compiled = compile_network(Network.parse(parse_json(bundle.contents["network.json"]), where="network.json"))
         self.task = InventoryTask(compiled, **{name: arguments[name] for name in _SHOWN if name in arguments})
         same = spec_hash(self.task.fields) == manifest["spec_hash"]
         if not same or compiled.content_hash() != manifest["network"]["hash"] or arguments.get("finite"):
@@ -181,11 +180,7 @@ class Rollouts:
             if t == 0:
                 orders = np.repeat(np.stack(first, axis=1), p, axis=1)
             else:
-                position = twin.positions()
-                action = self._policy.predict(task.observe(twin, position, ahead))[0]
-                codec = self._policy.spec.codec
-                targets = codec.targets(action)
-                orders = self._guards.placed(twin.base_stock_orders(position, targets) if codec.up_to else targets)
+                orders = self._guards.placed(self._orders(twin, ahead))
             terms = twin.step(orders).sum(axis=0)
             cost += terms
             if t == 0:
@@ -204,6 +199,15 @@ class Rollouts:
             stock=np.array(stock),
             orders=np.array(placed),
         )
+
+    def _orders(self, twin: Twin, ahead: FloatArray) -> FloatArray:
+        """What the policy orders next, (A, B) units."""
+        position, spec = twin.positions(), self._policy.spec
+        observation = self.task.observe(twin, position, ahead)
+        if spec.codec is None or spec.mode not in SCALED:
+            return self._policy.choose(observation.astype(np.float64)).orders
+        targets = spec.codec.targets(self._policy.predict(observation)[0])
+        return twin.base_stock_orders(position, targets) if spec.codec.up_to else targets
 
     def _worth(self, state: TwinState) -> FloatArray:
         """Stock on hand and under way at standard cost, minus what customers are owed; (B,) money."""

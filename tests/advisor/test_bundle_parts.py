@@ -74,7 +74,7 @@ def test_a_policy_that_fails_is_replaced_by_the_bundles_fallback(
 
 def test_without_a_fallback_the_middle_decides(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain", InventoryTask("five_site_distribution"))
-    active = Active.of(plain, Active.settings(plain, None, None))
+    active = Active.of(plain, Active.settings_of(plain, None, None))
     assert plain.fallback is None
     values = np.array([plain.example_state["observation"][field.name] for field in plain.spec.fields])
     assert active.fallback(values).targets.tolist() == active.middle(values).targets.tolist()

@@ -18,7 +18,7 @@ from agents.advisor.pipeline import Preview
 from agents.advisor.replay import replay
 from agents.advisor.request import parse_request
 from agents.bundle import Bundle
-from agents.learners.extract import export_baseline
+from agents.bundle_rules import export_baseline
 from envs.inventory import InventoryTask
 from tests.advisor.helpers import Rig, carried, rails, refused
 from tests.agents.test_bundle import write

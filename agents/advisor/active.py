@@ -170,11 +170,10 @@ class Active:
         """The policy's decision for observed values (n,)."""
         return _decided(self.bundle.choose(values))
 
-    def fallback(self, values: FloatArray) -> Decided:
-        """The decision of the bundle's own fallback, a tuned classical policy; the middle where it has none."""
-        if self.bundle.fallback is None:
-            return self.middle(values)
-        return _decided(self.bundle.fallback.choose(values))
+    def fallback(self, values: FloatArray) -> Decided | None:
+        """The decision of the tuned classical policy that travels with the bundle; None where none does."""
+        own = self.bundle.fallback
+        return None if own is None else _decided(own.choose(values))
 
     def middle(self, values: FloatArray) -> Decided:
         """The decision that needs no network: the middle of every arc's box, a usual level or quantity."""

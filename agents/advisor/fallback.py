@@ -20,7 +20,8 @@ Fallback = Callable[[Active, FloatArray], Decided]
 
 def bundled(active: Active, values: FloatArray) -> Decided:
     """The tuned classical policy that travels with the bundle; the middle where none does."""
-    return active.fallback(values)
+    own = active.fallback(values)
+    return FALLBACKS["middle"](active, values) if own is None else own
 
 
 def middle(active: Active, values: FloatArray) -> Decided:

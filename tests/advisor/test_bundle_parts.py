@@ -10,6 +10,7 @@ import pytest
 
 from agents.advisor import Advisor
 from agents.advisor.active import Active
+from agents.advisor.fallback import bundled
 from agents.advisor.guardrails import Guardrails
 from agents.advisor.replay import replay
 from agents.baselines.base_stock import BaseStock
@@ -77,7 +78,8 @@ def test_without_a_fallback_the_middle_decides(tmp_path: Path) -> None:
     active = Active.of(plain, Active.settings_of(plain, None, None))
     assert plain.fallback is None
     values = np.array([plain.example_state["observation"][field.name] for field in plain.spec.fields])
-    assert active.fallback(values).targets.tolist() == active.middle(values).targets.tolist()
+    assert active.fallback(values) is None
+    assert bundled(active, values).targets.tolist() == active.middle(values).targets.tolist()
     assert active.rails == Guardrails()
     assert active.outliers is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,3 +124,31 @@ def test_wrong_calls(finished: TrainResult, words: list[str], message: str) -> N
     said: Any = [word.replace("RUN", str(finished.folder)) for word in words]
     with pytest.raises(ConfigError, match=message):
         export(config(*said, "evaluation=smoke"))
+
+
+def test_the_commands_of_the_page_run(
+    finished: TrainResult, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/bundles.md, its long runs replaced by short ones."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "bundles.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^python -m (\S+) (.*)$", text.split("```bash")[1].split("```")[0], re.M)
+    monkeypatch.chdir(tmp_path)
+    said = {
+        "run=runs/essential_medicines_ppo/FOLDER": f"run={finished.folder}",
+        "bundle=BUNDLE": f"bundle={bundle.path}",
+    }
+    said["first=BUNDLE"] = f"first={bundle.path}"
+    ran = []
+    for module, rest in lines:
+        words = [said.get(word, word) for word in rest.split()]
+        if module == "experiments.export":
+            more = ["evaluation=smoke", "episodes=60"] + (["tuning=smoke"] if "run=" not in rest else ["output=run"])
+            assert export(config(*words, *more)).exists()
+        else:
+            assert module == "agents.bundle"
+            assert main(words) == OK
+        ran.append((module, words[0]))
+    assert len(ran) == 6
+    example = text.split("```python")[1].split("```")[0]
+    exec(compile(example, "docs/bundles.md", "exec"), {})  # noqa: S102 - the page's own example
+    assert (tmp_path / "bundle.zip").is_file()

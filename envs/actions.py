@@ -165,6 +165,8 @@ class Codec(ABC):
 
     #: Name of the action mode.
     mode = ""
+    #: Whether its actions send cargo by departures and itineraries (:mod:`envs.routing_actions`).
+    routes = False
 
     @property
     def arcs(self) -> int:

@@ -68,6 +68,8 @@ class RoutingCodec(Codec):
         own.
     """
 
+    routes = True
+
     assignment: Assignment
     costs: WayCosts
     price_scale: float

@@ -114,6 +114,7 @@ def test_all_names_what_exists(path: Path) -> None:
             ["torch", "stable_baselines3", "matplotlib", "numba", "sqlalchemy", "paho", "fastapi"],
         ),
         ("import agents.advisor.service_run", ["torch", "stable_baselines3", "matplotlib", "numba", "paho"]),
+        ("import agents.bundle_decoders", ["torch", "stable_baselines3", "matplotlib", "numba"]),
         ("import configs", ["hydra", "torch", "gymnasium"]),
     ],
 )

@@ -13,7 +13,6 @@ from agents.baselines.observed import Columns
 from agents.baselines.reading import Reading
 from envs.actions import OrderSequence
 from envs.echelon import EchelonRule
-from envs.routing_actions import RoutingCodec
 from envs.switching_actions import SwitchingCodec
 from envs.task import Task
 from twin.compile import CompiledNetwork
@@ -195,7 +194,7 @@ class OrderingPolicy(ABC):
             reason = f"its orders are no action of the mode '{task.codec.mode}' (allowed: orders)"
         if reason is None and cls.moves_contracts(task.compiled) and not isinstance(task.codec, SwitchingCodec):
             reason = "its moves on contracts are no action of this task (allowed: one of supplier switching)"
-        if reason is None and isinstance(task.codec, RoutingCodec):
+        if reason is None and task.codec.routes:
             reason = "it knows nothing of departures and itineraries"
         if reason is None and task.codec.mode == "echelon":
             reason = echelon_needs(task.compiled).missing(task)

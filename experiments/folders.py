@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -11,12 +12,29 @@ from pathlib import Path
 
 from twin.errors import RunError
 
-__all__ = ["fresh_name", "new_folder", "refuse_to_overwrite"]
+__all__ = ["fresh_name", "held", "new_folder", "refuse_to_overwrite"]
 
 
 def fresh_name(parent: str | Path) -> Path:
     """A path below ``parent`` that nothing has: the time, and a few random digits for two in the same second."""
     return Path(parent) / f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes; the lock dies with its process.
+
+    Raises
+    ------
+    RunError
+        When another process holds it.
+    """
+    with (folder / ".lock").open("w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{folder} is in use by another process") from None
+        yield
 
 
 def refuse_to_overwrite(target: Path) -> None:

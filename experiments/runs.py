@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from experiments.config import TrainConfig, parse
+from experiments.folders import held, new_folder
 from twin.errors import RunError
 from twin.files import read_mapping, write_text
 
@@ -38,16 +38,26 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, output: str | Path, name: str) -> RunFolder:
-        """Make a fresh folder; two simultaneous starts get two folders."""
+    def create(cls, output: str | Path, name: str, config: TrainConfig | None = None) -> RunFolder:
+        """Make a fresh folder; two simultaneous starts get two folders.
+
+        Parameters
+        ----------
+        config
+            Stored in it before it has its name, so that a run killed at any moment can be resumed.
+        """
         parent = Path(output) / name
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             path = parent / f"{stamp}-{secrets.token_hex(3)}"
             try:
-                path.mkdir()
-            except FileExistsError:
+                if config is None:
+                    path.mkdir()
+                else:
+                    with new_folder(path) as partial:
+                        cls(partial).write_config(config)
+            except (FileExistsError, RunError):
                 continue
             return cls(path)
 
@@ -70,11 +80,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder: a second process that tries gets a RunError; the lock dies with its process."""
-        with (self.path / ".lock").open("w", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"{self.path} is in use by another process") from None
+        with held(self.path):
             yield
 
     def write_config(self, config: TrainConfig) -> None:

@@ -82,9 +82,8 @@ def train(config: TrainConfig) -> TrainResult:
     if config.extend:
         raise ConfigError("extend: adds steps to a run that resume= names; for a new run use training.steps=")
     compiled_network(config.network, config.env)  # a network that does not exist leaves no folder behind
-    folder = RunFolder.create(config.output, config.name)
+    folder = RunFolder.create(config.output, config.name, config)
     with folder.locked():
-        folder.write_config(config)
         return _run(config, folder, resumed=False)
 
 
@@ -268,6 +267,15 @@ def _command(config: TrainConfig) -> None:
     result = train(config)
     say(f"{result.status} after {result.timesteps:,} steps; best validation cost {result.best_cost:,.4g} per period")
     say(f"run folder: {result.folder}")
+    if result.status == "interrupted" and _in_sweep():
+        raise KeyboardInterrupt  # whoever stops a sweep does not want its next run
+
+
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def main() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +269,61 @@ def test_a_checkpoint_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     checkpoint.save(folder, model, {"n": 2})
     assert checkpoint.restore(folder, "a2c", world_for("a2c"), device="cpu")[1] == {"n": 2}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Countdown:
+    """Ends the process, as far as the disk is concerned, before the n-th operation that changes it."""
+
+    CHANGES = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"})
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        sys.addaudithook(self)  # stays until the interpreter ends, and does nothing without a number
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.left is None or event not in self.CHANGES:
+            return
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+        self.left -= 1
+        if self.left < 0:  # and nothing that cleans up afterwards comes through either
+            raise Killed
+
+    def run(self, operations: int, action: Callable[[], object]) -> bool:
+        """Whether the action came to its end."""
+        self.left = operations
+        try:
+            action()
+        except Killed:
+            return False
+        finally:
+            self.left = None
+        return True
+
+
+@pytest.mark.parametrize("start", ["whole", "between the renames"])
+def test_a_writer_killed_before_any_operation_leaves_a_checkpoint(start: str, tmp_path: Path) -> None:
+    """Whatever write, rename or removal is the first that does not happen, the old or the new checkpoint loads."""
+    model, countdown = fresh("a2c"), Countdown()
+    found, operations, finished = [], 0, False
+    while not finished:
+        folder = tmp_path / str(operations) / "checkpoint"
+        folder.parent.mkdir()
+        checkpoint.save(folder, model, {"n": 1})
+        if start != "whole":  # as an earlier writer left it that was killed there
+            shutil.copytree(folder, folder.with_name("checkpoint.new"))
+            folder.rename(folder.with_name("checkpoint.old"))
+        finished = countdown.run(operations, lambda folder=folder: checkpoint.save(folder, model, {"n": 2}))
+        assert checkpoint.exists(folder), operations
+        found.append(checkpoint.restore(folder, "a2c", world_for("a2c"), device="cpu")[1]["n"])
+        operations += 1
+    assert len(found) > 10
+    assert found == sorted(found)
+    assert set(found) == {1, 2}
 
 
 def test_a_checkpoint_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def test_a_name_that_is_taken_is_not_reused(tmp_path: Path, monkeypatch: pytest.
     assert (first.name, second.name) == ("20260102-030405-aaaaaa", "20260102-030405-bbbbbb")
 
 
+def test_a_run_has_its_configuration_before_its_name(
+    tmp_path: Path, fast: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends while it writes the configuration leaves no folder that cannot be resumed."""
+    config = fast(tmp_path)
+    assert RunFolder.create(tmp_path, "x", config).config() == config
+    monkeypatch.setattr(RunFolder, "write_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder.create(tmp_path, "y", config)
+    assert not [path for path in (tmp_path / "y").iterdir() if not path.name.startswith(".")]
+
+
 def test_a_folder_in_use_refuses_a_second_process(tmp_path: Path) -> None:
     """While one process holds a folder another one gets a RunError; afterwards it does not."""
     folder = RunFolder.create(tmp_path, "x")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from agents.evaluation import measure
@@ -23,6 +24,7 @@ from agents.learners import checkpoint
 from experiments import train as train_module
 from experiments.cli import compose
 from experiments.config import EvaluateConfig, NetworkConfig, TrainConfig, parse
+from experiments.contenders import grouped, load_runs
 from experiments.evaluate import evaluate
 from experiments.loading import load_run
 from experiments.problems import baseline_problem
@@ -80,9 +82,10 @@ def set_budget(folder: Path, steps: int) -> None:
 
 
 @contextmanager
-def running(output: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def running(output: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A real training process with an endless budget, past its first safe points; and its folder."""
-    command = [sys.executable, "-m", "experiments.train", *FAST, *TINY, "training.steps=100000000", f"output={output}"]
+    more = [*FAST, *TINY, "training.steps=100000000", f"output={output}"]
+    command = [sys.executable, "-m", "experiments.train", *words, *more]
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
     )
@@ -224,13 +227,31 @@ def test_training_runs_on_its_own_block_of_seeds(
 
 
 def test_the_same_seed_trains_the_same_model(tmp_path: Path, fast: Callable[..., TrainConfig]) -> None:
-    """Two runs of one configuration have identical validation histories and tuned policies; another seed does not."""
+    """Two runs of one configuration have identical logs (time aside), weights and tuned policies; no other seed has."""
     folders = [train(fast(tmp_path, *TINY, f"training.seed={seed}")).folder for seed in (1, 1, 2)]
     histories = [np.load(folder / "evaluations.npz")["results"] for folder in folders]
     np.testing.assert_array_equal(histories[0], histories[1])
     assert not np.array_equal(histories[0], histories[2])
     tuned = [(folder / "baselines.json").read_text() for folder in folders]
     assert tuned[0] == tuned[1] == tuned[2]
+    logs = [
+        [
+            {name: text for name, text in row.items() if name == "time/total_timesteps" or not name.startswith("time/")}
+            for row in rows(folder)
+        ]
+        for folder in folders
+    ]
+    assert logs[0] == logs[1] != logs[2]
+    assert "train/loss" in logs[0][0]
+    for part in ("best", "last"):
+        first, second, other = (load_run(folder, model=part) for folder in folders)
+        for name, weights in first.model.policy.state_dict().items():
+            assert torch.equal(weights, second.model.policy.state_dict()[name]), name
+        np.testing.assert_array_equal(first.normalise.obs_rms.mean, second.normalise.obs_rms.mean)
+        assert not all(
+            torch.equal(weights, other.model.policy.state_dict()[name])
+            for name, weights in first.model.policy.state_dict().items()
+        )
 
 
 def test_a_finished_run_is_not_resumed_by_default(finished: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,12 +303,13 @@ def test_a_run_without_progress_stops_and_can_be_extended(tmp_path: Path, fast: 
     assert RunFolder(folder).info()["durations_s"]["total"] > info["durations_s"]["total"]
 
 
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    """SIGINT: status interrupted, models that load, exit code 0; resumed, the counters continue without a gap."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    """A signal: status interrupted, models that load, exit code 0; resumed, the counters continue without a gap."""
     with running(tmp_path) as (process, folder):
         with pytest.raises(RunError, match="in use"):
             resume(folder)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == 0
     info = RunFolder(folder).info()
@@ -306,11 +328,19 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     assert RunFolder(folder).info()["durations_s"]["total"] > info["durations_s"]["total"]
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_a_killed_run_goes_on(attempt: int, tmp_path: Path) -> None:
-    """Kill -9 at a random moment of training leaves a folder that resume= accepts and finishes."""
+@pytest.mark.parametrize("moment", ["at once", "later", "while a checkpoint is written"])
+def test_a_killed_run_goes_on(moment: str, tmp_path: Path) -> None:
+    """Kill -9 at a random moment of training leaves a folder that resume= accepts and finishes.
+
+    Every single moment of a checkpoint's writing is tried in tests/agents/test_learning.py.
+    """
     with running(tmp_path) as (process, folder):
-        time.sleep(0.05 + 0.29 * attempt)  # the process itself is at a random place in its loop
+        if moment == "later":  # the process itself is at a random place in its loop
+            time.sleep(0.34)
+        elif moment != "at once":
+            deadline = time.monotonic() + 30
+            while not (folder / "checkpoint.new" / "model.zip").is_file():
+                assert time.monotonic() < deadline
         process.kill()
         process.communicate(timeout=60)
     assert RunFolder(folder).info()["status"] == "running"
@@ -475,3 +505,27 @@ def test_the_command_says_where_the_run_is(
     (folder,) = tmp_path.glob("runs/run/*")
     assert f"run folder: {folder.relative_to(tmp_path)}" in out
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_sweep_is_a_run_for_each_combination(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """-m with two seeds and two sizes: four finished runs, one for each, that compare takes as two policies."""
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", *FAST, *TINY, "training.steps=256", "training.seed=0,1", "agent.net_arch=[4],[8]"]
+    code, out, _ = command(monkeypatch, capsys, main, *words)
+    assert (code, out.count("finished after 256 steps")) == (0, 4)
+    runs = load_runs([str(tmp_path / "runs")])
+    assert {(run.config.training.seed, *run.config.agent.net_arch) for run in runs} == {(0, 4), (0, 8), (1, 4), (1, 8)}
+    assert [len(one.members) for one in grouped(runs)] == [2, 2]
+
+
+def test_an_interrupt_ends_the_whole_sweep(tmp_path: Path) -> None:
+    """Ctrl-C in the first run of a sweep: it stops at a safe point, and the second is not begun."""
+    sweep = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    with running(tmp_path, "-m", "training.seed=0,1", sweep) as (process, folder):
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+    assert RunFolder(folder).info()["status"] == "interrupted"
+    assert len(list(tmp_path.glob("run/*"))) == 1

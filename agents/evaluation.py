@@ -53,10 +53,11 @@ def measure(
     paths: int,
     periods: int,
     warm_up: int,
+    first: int = 0,
     draws: Draws | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Measurement:
-    """Run a policy on paths 0 to ``paths - 1`` of a world seed.
+    """Run a policy on paths ``first`` to ``first + paths - 1`` of a world seed.
 
     A continuing problem runs ``warm_up`` periods uncounted, then ``periods`` counted, without a reset in between. A
     finite problem runs its horizon once from its starting state; ``warm_up`` and ``periods`` do not apply.
@@ -72,7 +73,7 @@ def measure(
     """
     skipped, counted = (0, task.horizon) if task.finite else (warm_up, periods)
     batch = Batch(task, paths)
-    slots = np.arange(paths, dtype=np.uint32)
+    slots = np.arange(first, first + paths, dtype=np.uint32)
     observation = batch.reset(np.full(paths, seed, dtype=np.uint64), slots, np.zeros_like(slots))
     terms = np.zeros((len(batch.twin.cost_names()), paths))
     asked, served, worth = np.zeros(paths), np.zeros(paths), np.zeros(paths)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,12 @@ from tqdm import tqdm
 
 from experiments.benchmark_config import BenchmarkConfig
 from experiments.benchmark_items import Item, suite_items
-from experiments.benchmark_pool import run_items
 from experiments.benchmark_table import SuiteTable, suite_table
-from experiments.benchmark_work import item_path, run_path
+from experiments.benchmark_work import failure, item_path, job, run_path
 from experiments.cli import run_command, say
-from twin.errors import ConfigError, RunError, did_you_mean
+from experiments.folders import held
+from experiments.launchers import Job, Outcome, make_launcher, several
+from twin.errors import ConfigError, did_you_mean
 
 __all__ = ["BenchmarkResult", "benchmark", "main"]
 
@@ -28,6 +27,7 @@ HELP = """
 Train, tune and evaluate every policy of a suite on every problem of it, beside the known optimum.
 
   python -m experiments.benchmark suite=zipkin jobs=2
+  python -m experiments.benchmark suite=zipkin jobs=16 launcher=ray
   python -m experiments.benchmark suite=zipkin only=poisson-lead_time-4
   python -m experiments.benchmark suite=serial only=pathwise again=true
   python -m experiments.benchmark suite=one_warehouse smoke=true
@@ -35,7 +35,7 @@ Train, tune and evaluate every policy of a suite on every problem of it, beside 
 Results lie in runs/benchmark/<suite>/: table.md, table.csv and table.json, and one file per item in items/. A second
 start does what is missing: items that are finished are kept, those that failed are tried again, trainings that were
 stopped (Ctrl-C) go on, and items whose definition or network has changed are done anew. After a change of the program
-use again=true. Exit code 1 when an item failed.
+use again=true. Exit code 1 when an item failed. launcher=processes|ray|serial says where items are done.
 
 A suite is a file of configs/suite; its entries are agents (configs/agent with overrides) or classical policies.
 """
@@ -79,26 +79,33 @@ def benchmark(config: BenchmarkConfig) -> BenchmarkResult:
     items = suite_items(suite, smoke=config.smoke)
     chosen = _chosen(items, config.only)
     folder = Path(config.output) / (f"{suite.name}_smoke" if config.smoke else suite.name)
+    launcher = make_launcher(config.launcher, config.jobs, folder / "logs")
     (folder / "items").mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     ended: list[str] = []
-    with _locked(folder):
+    with held(folder):
         if config.again:
             _forget(chosen, folder)
-        missing = [item for item in chosen if _finished(item, folder) is None]
+        missing = {item.name: item for item in chosen if _finished(item, folder) is None}
+        for item in missing.values():  # what is there is void: what ends without a word must not find an older one's
+            item_path(folder, item).unlink(missing_ok=True)
         with tqdm(total=len(chosen), initial=len(chosen) - len(missing), unit="item", disable=None) as bar:
             bar.set_description(suite.name)
 
-            def done(item: Item, succeeded: bool) -> None:
+            def done(job: Job, outcome: Outcome) -> None:
+                item = missing[job.name]
+                if outcome.error is not None:
+                    failure(item, folder, outcome.error, outcome.details)
                 result = _stored(item, folder)
                 ended.append(item.name)
+                succeeded = result.get("status") == "finished"
                 if not succeeded:
                     failed[item.name] = str(result.get("error", "no result"))
                 bar.write(f"{item.name}: " + (_line(result) if succeeded else f"FAILED: {failed[item.name]}"))
                 bar.update()
 
             try:
-                run_items(missing, folder, jobs=config.jobs, done=done)
+                launcher.run(several(job(item, folder) for item in missing.values()), done)
             finally:
                 results = [result for item in items if (result := _finished(item, folder)) is not None]
                 table = suite_table(suite, results, len(items))
@@ -142,17 +149,6 @@ def _line(result: dict[str, Any]) -> str:
     cost, optimum = result["cost"], result["optimum"]
     gap = f", {100 * (cost / optimum - 1):+.3f} % over the optimum" if optimum else ""
     return f"cost {cost:.6g}{gap}, {result['seconds']:,.1f} s"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the suite's folder; the lock dies with its process."""
-    with (folder / ".lock").open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"{folder} is in use by another process") from None
-        yield
 
 
 def _command(config: BenchmarkConfig) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from experiments.config import Count
+from experiments.config import Count, LauncherConfig
 from twin.errors import did_you_mean
 from twin.schema import Flag, StrictModel
 
@@ -136,6 +136,7 @@ class BenchmarkConfig(StrictModel):
 
     suite: SuiteConfig
     jobs: Count = 1
+    launcher: LauncherConfig = LauncherConfig()
     only: str | None = None
     again: Flag = False
     smoke: Flag = False

@@ -12,7 +12,7 @@ from typing import Any
 from agents.registry import baseline
 from experiments.benchmark_config import EntryConfig, SuiteConfig
 from experiments.cli import compose
-from experiments.config import EvaluateConfig, NetworkConfig, TrainConfig, parse
+from experiments.config import NetworkConfig, SubjectConfig, TrainConfig, parse
 from experiments.problems import compiled_network
 from twin.errors import CogTwinError, ConfigError
 
@@ -46,7 +46,7 @@ class Item:
     path_seeds
         Of published paths.
     config
-        Resolved: a :class:`TrainConfig` of an agent, else an :class:`EvaluateConfig`; both as plain data.
+        Resolved: a :class:`TrainConfig` of an agent, else a :class:`SubjectConfig`; both as plain data.
     model, paths
         See :class:`experiments.benchmark_config.EntryConfig`.
     """
@@ -80,9 +80,9 @@ class Item:
         return parse(TrainConfig, self.config)
 
     @property
-    def evaluate_config(self) -> EvaluateConfig:
+    def subject_config(self) -> SubjectConfig:
         """Configuration of a policy or a bound."""
-        return parse(EvaluateConfig, self.config)
+        return parse(SubjectConfig, self.config)
 
 
 def suite_items(suite: SuiteConfig, *, smoke: bool = False) -> list[Item]:
@@ -170,7 +170,9 @@ def _resolved(entry: EntryConfig, data: dict[str, Any], network: NetworkConfig, 
         # Where a run lies and what it is called has no part in what it learns.
         data |= {"training": {**data["training"], "seed": seed}, "name": "item", "output": "runs"}
         return parse(TrainConfig, data).model_dump(mode="json")
-    config = parse(EvaluateConfig, {**data, "policy": entry.policy})
+    # Where it is measured has no part in what is measured.
+    data = {key: value for key, value in data.items() if key not in ("jobs", "launcher")}
+    config = parse(SubjectConfig, {**data, "policy": entry.policy})
     if entry.kind == "policy":
         baseline(str(entry.policy))
     elif config.evaluation.warm_up > 0 and not config.env.finite:

@@ -1,26 +1,18 @@
-"""One item of a suite, done and stored; also a process of its own: ``python -m experiments.benchmark_work``."""
+"""One item of a suite, done and stored, by whatever worker."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
-import signal
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents.baselines.tuning import TunedPolicy
-from agents.evaluation import measure
+from agents.evaluation import Measurement, measure
 from agents.exact import exact_cost
 from agents.oracles.hindsight_lp import hindsight_plan
 from agents.policy import Policy
@@ -28,19 +20,19 @@ from agents.published_paths import poisson_paths
 from envs.task import Task
 from experiments.benchmark_items import Item
 from experiments.bounds import hindsight_costs
-from experiments.config import EnvConfig, EvaluateConfig, EvaluationConfig, TuningConfig
-from experiments.problems import baseline_problem, compiled_network, load_tuned, references, save_tuned, tune_all
-from experiments.runs import RunFolder, versions
+from experiments.config import EvaluationConfig, SubjectConfig
+from experiments.launchers import Job
+from experiments.monte_carlo import measure_evaluation
+from experiments.problems import baseline_problem, compiled_network
+from experiments.runs import versions
+from experiments.training_work import train_at, tuned_once
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
 from twin.errors import CogTwinError, ConfigError
 from twin.files import write_text
-from twin.seeds import Purpose, world_seed
 
-__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "do_item", "failure", "item_path", "main", "run_path"]
+__all__ = ["do_item", "failure", "item_path", "job", "run_path", "work"]
 
-#: Exit codes of an item.
-FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 Result = dict[str, Any]
 
 
@@ -54,8 +46,18 @@ def run_path(folder: Path, item: Item) -> Path:
     return folder / "runs" / f"{item.name}-{item.hash[:12]}"
 
 
-def do_item(item: Item, folder: Path) -> int:
-    """Do an item and store its result, or why it failed; returns the exit code.
+def job(item: Item, folder: Path) -> Job:
+    """The item as a job for a launcher; the worker does it by :func:`work`."""
+    return Job(item.name, f"{__name__}:work", {"item": asdict(item), "folder": str(folder)})
+
+
+def work(request: dict[str, Any]) -> None:
+    """Do the item of a :func:`job`."""
+    do_item(Item(**request["item"]), Path(request["folder"]))
+
+
+def do_item(item: Item, folder: Path) -> None:
+    """Do an item and store its result, or why it failed.
 
     Raises
     ------
@@ -67,9 +69,8 @@ def do_item(item: Item, folder: Path) -> int:
     except Exception as error:
         text = str(error) if isinstance(error, CogTwinError) else f"{type(error).__name__}: {error}"
         failure(item, folder, text, traceback.format_exc())
-        return FAILED
+        return
     _store(item, folder, result)
-    return FINISHED
 
 
 def failure(item: Item, folder: Path, reason: str, details: str = "") -> None:
@@ -87,34 +88,17 @@ def _store(item: Item, folder: Path, result: Result) -> None:
 def _done(item: Item, folder: Path) -> Result:
     if item.kind == "agent":
         return _agent(item, folder)
-    config = item.evaluate_config
+    config = item.subject_config
     compiled = compiled_network(config.network, config.env)
     return _bound(item, config, compiled) if item.kind == "bound" else _policy(item, config, compiled, folder)
 
 
 def _agent(item: Item, folder: Path) -> Result:
     # Here, not above: bounds and classical policies need no torch.
-    import torch
-
     from experiments.loading import load_run
-    from experiments.train import train
 
-    torch.set_num_threads(1)
     config = item.train_config
-    compiled = compiled_network(config.network, config.env)
-    # A place that depends on the item alone, so that what was stopped is found again and resumed.
-    run = RunFolder(run_path(folder, item))
-    run.path.mkdir(parents=True, exist_ok=True)
-    if not (run.path / "config.yaml").is_file():
-        run.write_config(config)
-    if not (run.path / "baselines.json").is_file():
-        tuned = {name: _tuned(name, compiled, config.env, config.tuning, folder)[0] for name in references(config.env)}
-        save_tuned(run.path / "baselines.json", tuned, compiled)
-    info = run.info()
-    if info.get("status") != "finished":
-        result = train(config.model_copy(update={"resume": str(run.path)}))
-        if result.status != "finished":
-            raise KeyboardInterrupt
+    run = train_at(run_path(folder, item), config, folder / "tuned")
     loaded = load_run(run.path, model=item.model)
     seconds = run.info()["durations_s"]
     return {
@@ -126,15 +110,15 @@ def _agent(item: Item, folder: Path) -> Result:
     }
 
 
-def _policy(item: Item, config: EvaluateConfig, compiled: CompiledNetwork, folder: Path) -> Result:
+def _policy(item: Item, config: SubjectConfig, compiled: CompiledNetwork, folder: Path) -> Result:
     name = str(config.policy)
-    tuned, seconds = _tuned(name, compiled, config.env, config.tuning, folder)
+    tuned, seconds = tuned_once(name, compiled, config.env, config.tuning, folder / "tuned")
     policy, task = baseline_problem(compiled, config.env, tuned, config.network)
     result = _evaluated(item, policy, task, config.evaluation)
     return {**result, "seconds": seconds, "parameters": tuned.parameters.tolist(), "tuning_cost": tuned.cost}
 
 
-def _bound(item: Item, config: EvaluateConfig, compiled: CompiledNetwork) -> Result:
+def _bound(item: Item, config: SubjectConfig, compiled: CompiledNetwork) -> Result:
     """Cost per period that foresight could reach, on the first of the evaluation paths or on the published ones."""
     started = time.perf_counter()
     env, evaluation = config.env, config.evaluation
@@ -161,20 +145,18 @@ def _evaluated(item: Item, policy: Policy, task: Task, evaluation: EvaluationCon
         seeds = item.path_seeds
         if seeds and not task.finite:
             raise ConfigError("published paths begin at the start of a finite problem; set env.finite=true")
-        measured = measure(
-            policy,
-            task,
-            seed=world_seed(Purpose.EVALUATION, evaluation.seed),
-            paths=len(seeds) or evaluation.paths,
-            periods=evaluation.periods,
-            warm_up=evaluation.warm_up,
-            draws=poisson_paths(task.compiled, seeds, task.horizon) if seeds else None,
-        )
+        measured = _on_published(policy, task, seeds) if seeds else measure_evaluation(policy, task, evaluation)
         costs = measured.cost
         result = {"cost": float(costs.mean()), "costs": costs.tolist(), "paths": _paths(evaluation)}
         result["fill_rate"] = measured.fill_rate
     result["evaluation_seconds"] = round(time.perf_counter() - started, 2)
     return {**result, **_known(task.compiled, task.finite)}
+
+
+def _on_published(policy: Policy, task: Task, seeds: list[int]) -> Measurement:
+    draws = poisson_paths(task.compiled, seeds, task.horizon)
+    # The publication's random numbers are all there are: the seed of the world has no part.
+    return measure(policy, task, seed=0, paths=len(seeds), periods=task.horizon, warm_up=0, draws=draws)
 
 
 def _paths(evaluation: EvaluationConfig) -> dict[str, int]:
@@ -188,54 +170,3 @@ def _known(compiled: CompiledNetwork, finite: bool) -> Result:
     if known is None:
         return {"optimum": None, "optimum_source": None}
     return {"optimum": known.value, "optimum_source": known.source}
-
-
-def _tuned(
-    name: str, compiled: CompiledNetwork, env: EnvConfig, config: TuningConfig, folder: Path
-) -> tuple[TunedPolicy, float]:
-    """A tuned policy and the seconds it took; tuned once for all items on the same network, whoever comes first."""
-    horizon = str(env.horizon if env.finite else None)
-    words = [compiled.content_hash(), name, horizon, config.model_dump_json()]
-    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
-    (folder / "tuned").mkdir(parents=True, exist_ok=True)
-    path = folder / "tuned" / f"{compiled.network.name}-{name}-{digest}.json"
-    clock = path.with_suffix(".seconds")
-    with _locked(path.with_suffix(".lock")):
-        if not clock.is_file():
-            started = time.perf_counter()
-            save_tuned(path, tune_all(compiled, config, (name,), env=env), compiled)
-            write_text(clock, f"{time.perf_counter() - started:.2f}\n")
-        return load_tuned(path, compiled)[name], float(clock.read_text(encoding="utf-8"))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside; the lock dies with its process."""
-    with path.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def main() -> int:
-    """Do the item that stands as JSON on standard input; returns the exit code."""
-    _end_with(os.getppid())
-    request = json.loads(sys.stdin.read())
-    try:
-        return do_item(Item(**request["item"]), Path(request["folder"]))
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _end_with(parent: int) -> None:
-    """Stop, at a safe point, when the process that asked for the item is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

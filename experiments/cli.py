@@ -90,6 +90,11 @@ def run_command(name: str, schema: type[Model], command: Callable[[Model], objec
     except (CogTwinError, HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(USAGE)
+    except ImportError as error:
+        if "pip install" not in str(error):  # an extra that is not installed, and not a fault of the program
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)

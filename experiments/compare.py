@@ -17,8 +17,9 @@ from experiments.bounds import check_bound, hindsight_costs
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import CompareConfig, EnvConfig
-from experiments.contenders import Contender, classical, grouped, load_runs
+from experiments.contenders import Contender, classical, grouped, load_runs, measure_contenders
 from experiments.folders import fresh_name, new_folder, refuse_to_overwrite
+from experiments.launchers import make_launcher
 from experiments.outages import outages_on_paths
 from experiments.problems import compiled_network, save_tuned
 from experiments.results import Comparison
@@ -46,6 +47,7 @@ runs=       run folders, or folders that hold them. Runs of one configuration th
 policies=   classical policies (python -m experiments.list policies), tuned on seeds of their own; those that a run has
             tuned already are taken from it.
 references= what all others are compared with; every pair without it.
+jobs=       shards of the paths at the same time, by processes or launcher=ray; the numbers are the same.
 
 Mean, interquartile mean, CVaR 95 %, fill rate and every cost term with intervals; paired differences, probability of
 improvement, p-values with Holm's correction; the gap to the optimum where it is known. Everything goes into a new
@@ -123,13 +125,14 @@ def compare(config: CompareConfig) -> Compared:
     RunError
         When a run is missing or incomplete, or runs are of different problems.
     """
+    launcher = make_launcher(config.launcher, config.jobs)
     contenders, compiled, env = gather(config)
     bound = hindsight_costs(compiled, env, config.evaluation, config.bound) if config.bound else None
     exact = _exact(contenders) if config.exact else None
     comparison = compared(
         compiled.network,
         config.evaluation,
-        {one.name: one.measure(config.evaluation) for one in contenders},
+        measure_contenders(contenders, config.evaluation, launcher, config.jobs),
         config.references,
         bound=bound,
         exact=exact,

@@ -23,9 +23,11 @@ __all__ = [
     "EvaluateConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "LauncherConfig",
     "NetworkConfig",
     "NormaliseConfig",
     "RoutingConfig",
+    "SubjectConfig",
     "TrainConfig",
     "TrainingConfig",
     "TuningConfig",
@@ -162,6 +164,13 @@ class TuningConfig(StrictModel):
     warm_up: int = Field(default=104, ge=0, strict=True)
 
 
+class LauncherConfig(StrictModel):
+    """Where several things are done at once; see :mod:`experiments.launchers`."""
+
+    kind: Literal["serial", "processes", "ray"] = "processes"
+    retries: int = Field(default=2, ge=0, strict=True)
+
+
 class TrainConfig(StrictModel):
     """Everything ``experiments.train`` needs."""
 
@@ -177,8 +186,8 @@ class TrainConfig(StrictModel):
     extend: int = Field(default=0, ge=0, strict=True)
 
 
-class EvaluateConfig(StrictModel):
-    """Everything ``experiments.evaluate`` needs."""
+class SubjectConfig(StrictModel):
+    """A run or a classical policy, and how it is measured."""
 
     network: NetworkConfig
     env: EnvConfig = EnvConfig()
@@ -188,6 +197,13 @@ class EvaluateConfig(StrictModel):
     policy: str | None = None
     model: Literal["best", "last"] = "best"
     output: str | None = None
+
+
+class EvaluateConfig(SubjectConfig):
+    """Everything ``experiments.evaluate`` needs."""
+
+    jobs: Count = 1
+    launcher: LauncherConfig = LauncherConfig()
 
 
 class CompareConfig(StrictModel):
@@ -204,10 +220,12 @@ class CompareConfig(StrictModel):
     bound: int = Field(default=0, ge=0, strict=True)
     exact: Flag = False
     figures: Flag = True
+    jobs: Count = 1
+    launcher: LauncherConfig = LauncherConfig()
     output: str | None = None
 
 
-class EpisodeConfig(EvaluateConfig):
+class EpisodeConfig(SubjectConfig):
     """Everything ``experiments.episode`` needs."""
 
     path: int | None = Field(default=None, ge=0, strict=True)

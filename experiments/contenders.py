@@ -11,19 +11,20 @@ from typing import Any
 from tqdm import tqdm
 
 from agents.baselines.tuning import TunedPolicy
-from agents.evaluation import Measurement, measure
+from agents.evaluation import Measurement
 from agents.policy import Policy
 from agents.registry import baseline
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig, NetworkConfig, TrainConfig, TuningConfig
+from experiments.launchers import Launcher
 from experiments.loading import LoadedRun, load_run
+from experiments.monte_carlo import Member, classical_origin, measure_members, run_origin
 from experiments.problems import baseline_problem, parameter_names, tune_all
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
 from twin.errors import RunError, did_you_mean
-from twin.seeds import Purpose, world_seed
 
-__all__ = ["Contender", "classical", "grouped", "load_runs", "measure_on", "run_folders"]
+__all__ = ["Contender", "classical", "grouped", "load_runs", "measure_contenders", "run_folders"]
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,30 @@ class Contender:
         A policy and the task it acts in; one for each training seed.
     about
         Where it comes from, as plain data for the report.
+    origins
+        Where other processes find the members, see :class:`experiments.monte_carlo.Member`.
     tuned
         The parameters of a classical policy.
     """
 
     name: str
     members: tuple[tuple[Policy, Task], ...]
+    origins: tuple[dict[str, Any], ...]
     about: dict[str, Any] = field(default_factory=dict)
     tuned: TunedPolicy | None = None
 
-    def measure(self, evaluation: EvaluationConfig) -> list[Measurement]:
-        """Run every member on the evaluation paths, with a progress bar."""
-        return [
-            measure_on(policy, task, evaluation, self.name if len(self.members) == 1 else f"{self.name}, seed {k}")
-            for k, (policy, task) in enumerate(self.members)
-        ]
 
-
-def measure_on(policy: Policy, task: Task, evaluation: EvaluationConfig, name: str) -> Measurement:
-    """Measure a policy on the evaluation paths of a configuration."""
-    total = task.horizon if task.finite else evaluation.warm_up + evaluation.periods
-    with tqdm(total=total, desc=f"evaluating {name}", unit="period", disable=None, leave=False) as bar:
-        return measure(
-            policy,
-            task,
-            seed=world_seed(Purpose.EVALUATION, evaluation.seed),
-            paths=evaluation.paths,
-            periods=evaluation.periods,
-            warm_up=evaluation.warm_up,
-            progress=bar.update,
-        )
+def measure_contenders(
+    contenders: Sequence[Contender], evaluation: EvaluationConfig, launcher: Launcher, jobs: int = 1
+) -> dict[str, list[Measurement]]:
+    """Measure every member of every contender on the evaluation paths; by name."""
+    members = [
+        Member(one.name if len(one.members) == 1 else f"{one.name}, seed {k}", policy, task, one.origins[k])
+        for one in contenders
+        for k, (policy, task) in enumerate(one.members)
+    ]
+    found = iter(measure_members(members, evaluation, launcher, jobs))
+    return {one.name: [next(found) for _ in one.members] for one in contenders}
 
 
 def run_folders(path: str | Path) -> list[Path]:
@@ -157,6 +152,7 @@ def grouped(runs: Sequence[LoadedRun]) -> list[Contender]:
             Contender(
                 name,
                 tuple((run.policy, run.task) for run in group),
+                tuple(run_origin(str(run.folder.path), run.which) for run in group),
                 {
                     "kind": "agent",
                     "algorithm": group[0].config.agent.algorithm,
@@ -219,5 +215,6 @@ def classical(
             "summary": baseline(name).summary,
             "parameters": dict(zip(parameter_names(compiled, name), entry.parameters.tolist(), strict=True)),
         }
-        out.append(Contender(name, ((policy, task),), about, entry))
+        origin = classical_origin(compiled, env, entry, network)
+        out.append(Contender(name, ((policy, task),), (origin,), about, entry))
     return out

@@ -10,7 +10,8 @@ from agents.registry import BASELINES, baseline
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import EvaluateConfig
-from experiments.contenders import Contender, classical, grouped
+from experiments.contenders import Contender, classical, grouped, measure_contenders
+from experiments.launchers import make_launcher
 from experiments.loading import load_run
 from experiments.outages import outages_on_paths
 from experiments.problems import compiled_network, save_tuned, usual
@@ -27,11 +28,13 @@ Compare policies on seeds that neither training nor tuning used.
   python -m experiments.evaluate run=runs/essential_medicines_ppo/<folder>
   python -m experiments.evaluate policy=base_stock network=five_site_distribution
   python -m experiments.evaluate policy=capped_base_stock network=lost_sales_zipkin2008 network.parameters.penalty=9
+  python -m experiments.evaluate run=<folder> evaluation.paths=100000 jobs=2
 
 A run, or any classical policy that fits the network, is compared with the best constant order and the best base-stock
 policy; all are tuned by simulation on seeds of their own, for the horizon where that is finite. The table goes to the
 screen and, as JSON, CSV and text, into the run folder, `output=`, or a new folder below runs/. Where ports, suppliers
-or other resources fail, costs are also split by how severe the outages of a path were and how long they took.
+or other resources fail, costs are also split by how severe the outages of a path were and how long they took. jobs=
+shards the paths over workers (launcher=processes|ray); the numbers are the same.
 """
 
 
@@ -69,6 +72,7 @@ def evaluate(config: EvaluateConfig) -> Comparison:
 def _evaluate(config: EvaluateConfig) -> _Evaluated:
     if (config.run is None) == (config.policy is None):
         raise ConfigError("give either run=<run folder> or policy=<" + "|".join(BASELINES) + ">")
+    launcher = make_launcher(config.launcher, config.jobs)
     contenders: list[Contender] = []
     if config.run is not None:
         run = load_run(config.run, model=config.model)
@@ -83,7 +87,7 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
         names = (name, *(other for other in usual(env) if other != name))
     rules = classical(names, compiled, env, config.tuning, known=known, network=network)
     contenders += rules
-    measurements = {one.name: one.measure(config.evaluation) for one in contenders}
+    measurements = measure_contenders(contenders, config.evaluation, launcher, config.jobs)
     compared = tuple(other for other in names if config.run is not None or other in usual(env))
     horizon = env.horizon if env.finite else None
     outages = outages_on_paths(contenders[0].members[0][1], config.evaluation)

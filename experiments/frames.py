@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from agents.evaluation import Measurement, measure
+from agents.evaluation import Measurement
 from agents.policy import Policy
 from agents.registry import baseline
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig, TuningConfig
 from experiments.loading import LoadedRun, load_run
+from experiments.monte_carlo import measure_blocks
 from experiments.problems import baseline_problem, tune_all
 from experiments.results import Pair, Row, rows_and_pairs
 from experiments.statistics import Interval
@@ -108,11 +109,11 @@ def evaluate(
     acting, task, called, training_seed = _acting(policy, env, tuning)
     parts = []
     chosen = [seeds] if isinstance(seeds, int) else list(seeds)
-    total = task.horizon if task.finite else warm_up + periods
-    with tqdm(total=total * len(chosen), desc=f"evaluating {name or called}", unit="period", disable=None) as bar:
+    total = (task.horizon if task.finite else warm_up + periods) * paths * len(chosen)
+    with tqdm(total=total, desc=f"evaluating {name or called}", unit="period", unit_scale=True, disable=None) as bar:
         for seed in chosen:
             world = world_seed(Purpose.EVALUATION, seed)
-            found = measure(
+            found = measure_blocks(
                 acting, task, seed=world, paths=paths, periods=periods, warm_up=warm_up, progress=bar.update
             )
             parts.append(_path_frame(pd, found, name or called, training_seed, seed))

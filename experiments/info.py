@@ -32,6 +32,8 @@ _OPTIONAL = {
     "SQLAlchemy": "advisor",
     "psycopg": "advisor",
     "paho-mqtt": "advisor",
+    "optuna": "tune",
+    "ray": "ray",
     "onnxruntime": "dev",
 }
 

@@ -39,6 +39,8 @@ class LoadedRun:
         The model with its own normalisation: raw observations in, actions out.
     arguments
         Keyword arguments that rebuild the task.
+    which
+        ``best`` or ``last``: which model it is.
     """
 
     folder: RunFolder
@@ -49,6 +51,7 @@ class LoadedRun:
     model: BaseAlgorithm
     normalise: VecNormalize
     tuned: dict[str, TunedPolicy]
+    which: str = "best"
 
     @property
     def progress(self) -> pd.DataFrame:
@@ -99,4 +102,4 @@ def load_run(path: str | Path, *, model: str = "best") -> LoadedRun:
     world = TwinVecEnv(task, 1)
     normalise = load_normalisation(folder.path / model / "normalisation.npz", world, training=False)
     loaded = load(config.agent.algorithm, folder.path / model / "model.zip", device="cpu")
-    return LoadedRun(folder, config, compiled, task, dict(arguments), loaded, normalise, tuned)
+    return LoadedRun(folder, config, compiled, task, dict(arguments), loaded, normalise, tuned, model)

@@ -165,11 +165,11 @@ def test_a_failing_item_shows_and_the_others_finish(
 
 def test_a_process_that_dies_without_a_word_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An item whose process ends before it can say why (out of memory, killed) is stored as failed with its code."""
-    monkeypatch.setattr("experiments.benchmark_pool.sys.executable", "/bin/false")
+    monkeypatch.setattr("experiments.launchers.processes.sys.executable", "/bin/false")
     data = {"suite": suite(entries=[{"policy": "base_stock"}]), "output": str(tmp_path), "jobs": 2}
     result = benchmark(parse(BenchmarkConfig, data))
     assert set(result.failed) == {BASE.format(4), BASE.format(9)}
-    assert "its process ended with code 1; see" in result.failed[BASE.format(4)]
+    assert "its process ended with code 1 (3 times); see" in result.failed[BASE.format(4)]
     assert "Nothing has finished yet." in result.table.text()
 
 

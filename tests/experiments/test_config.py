@@ -30,8 +30,9 @@ from experiments.report import ReportConfig
 from twin.errors import ConfigError
 
 FOLDER = Path(str(configs.__file__)).parent
-# Suites are groups of runs, not parts of one; tests/experiments/test_benchmark.py resolves every one of them.
-GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"experiment", "suite"})
+# Suites, searches and launchers are about several runs and no part of one; test_benchmark.py, test_tune.py and
+# test_launchers.py resolve every one of them.
+GROUPS = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")} - {"experiment", "suite", "search", "launcher"})
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 
 PPO = {

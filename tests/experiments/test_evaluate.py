@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation import Measurement, measure
-from experiments import contenders
+from experiments import monte_carlo
 from experiments.cli import compose
 from experiments.config import EvaluateConfig, EvaluationConfig, parse
 from experiments.evaluate import evaluate, main
@@ -163,7 +163,7 @@ def test_evaluation_has_seeds_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
         used.append(options["seed"])
         return measure(*arguments, **options)
 
-    monkeypatch.setattr(contenders, "measure", watch)
+    monkeypatch.setattr(monte_carlo, "measure", watch)
     evaluate(config("policy=constant", "network=lost_sales_zipkin2008", "evaluation.seed=5"))
     assert used == [world_seed(Purpose.EVALUATION, 5)] * 2
     blocks = {purpose: (world_seed(purpose, 0), world_seed(purpose, 2**32 - 1)) for purpose in Purpose}

@@ -69,6 +69,18 @@ def _suites() -> dict[str, str]:
     return {file.stem: _sentence(str(read_mapping(file).get("description", ""))) for file in _files("suite")}
 
 
+def _searches() -> dict[str, str]:
+    out = {}
+    for file in _files("search"):
+        data = read_mapping(file)
+        out[file.stem] = f"{_sentence(str(data.get('description', '')))} [{', '.join(data['parameters'])}]"
+    return out
+
+
+def _launchers() -> dict[str, str]:
+    return {file.stem: _remark(file) for file in _files("launcher")}
+
+
 def _experiments() -> dict[str, str]:
     out = {}
     for file in _files("experiment"):
@@ -120,4 +132,6 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "policies": _policies,
     "suites": _suites,
     "experiments": _experiments,
+    "searches": _searches,
+    "launchers": _launchers,
 }

@@ -18,14 +18,15 @@ from twin.errors import CogTwinError, ConfigError, did_you_mean
 __all__ = ["listing", "main"]
 
 HELP = """
-What there is to choose from, one line each: commands, environments, networks, agents, classical policies, suites and
-experiments.
+What there is to choose from, one line each: commands, environments, networks, agents, classical policies, suites,
+experiments, search spaces and launchers.
 
   python -m experiments.list
   python -m experiments.list policies networks
   python -m experiments.list policies network=lost_sales_zipkin2008      (only those that fit this network)
 
-How each is chosen: network=, agent=, policy= or policies=, suite=, experiment=; environments with gymnasium.make.
+How each is chosen: network=, agent=, policy= or policies=, suite=, experiment=, search=, launcher=; environments with
+gymnasium.make.
 """
 _ONLY = "network="
 

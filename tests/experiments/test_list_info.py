@@ -25,7 +25,13 @@ def test_every_registry_is_whole() -> None:
     """One entry for each environment, network, agent, policy, suite and experiment, none without words."""
     assert set(catalogue("policies")) == set(BASELINES)
     assert set(catalogue("networks")) == set(library.names())
-    for kind, group in (("agents", "agent"), ("suites", "suite"), ("experiments", "experiment")):
+    for kind, group in (
+        ("agents", "agent"),
+        ("suites", "suite"),
+        ("experiments", "experiment"),
+        ("searches", "search"),
+        ("launchers", "launcher"),
+    ):
         assert set(catalogue(kind)) == {path.stem for path in (CONFIGS / group).glob("*.yaml")}
     ids = {name for name in gymnasium.registry if name.startswith("cogtwin/")}
     assert {"cogtwin/Inventory-v0", "cogtwin/SupplierSwitching-v0"} <= set(catalogue("environments")) <= ids

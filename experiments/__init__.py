@@ -1,6 +1,8 @@
-"""The command line and the studies; for notebooks :func:`load_run`, :func:`evaluate` and :func:`compare`.
+"""The command line and the studies; for notebooks the commands are functions as well.
 
-Nothing is imported before it is asked for: ``import experiments`` costs nothing.
+:func:`train`, :func:`export` and :func:`episode` take the words of the command line; :func:`evaluate` and
+:func:`compare` give frames; :func:`load_run` opens a run folder. Nothing is imported before it is asked for:
+``import experiments`` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ if TYPE_CHECKING:
     from experiments import plots
     from experiments.frames import compare, evaluate
     from experiments.loading import load_run
+    from experiments.words import episode, export, train
 
-__all__ = ["compare", "evaluate", "load_run", "plots"]
+__all__ = ["compare", "episode", "evaluate", "export", "load_run", "plots", "train"]
+
+#: Modules of commands that can be called, and the pictures.
+_MODULES = {"compare", "episode", "evaluate", "export", "plots", "train"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"compare", "evaluate", "plots"}:  # modules; the first two can be called
+    if name in _MODULES:
         return importlib.import_module(f"experiments.{name}")
     if name == "load_run":
         return importlib.import_module("experiments.loading").load_run

@@ -89,7 +89,7 @@ def _done(item: Item, folder: Path) -> Result:
     if item.kind == "agent":
         return _agent(item, folder)
     config = item.subject_config
-    compiled = compiled_network(config.network, config.env)
+    compiled = compiled_network(config.network, config.env, config.scenario)
     return _bound(item, config, compiled) if item.kind == "bound" else _policy(item, config, compiled, folder)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twin.errors import CogTwinError, ConfigError
-from twin.schema import StrictModel
+from twin.errors import CogTwinError, ConfigError, did_you_mean
+from twin.schema import StrictModel, models_of
 
-__all__ = ["INTERRUPTED", "OK", "USAGE", "compose", "run_command", "say"]
+__all__ = ["INTERRUPTED", "OK", "USAGE", "compose", "configured", "explained", "run_command", "say"]
 
 OK, USAGE, INTERRUPTED = 0, 2, 130
 Model = TypeVar("Model", bound=StrictModel)
@@ -44,6 +45,47 @@ def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
             return plain(hydra.compose(name, overrides=list(overrides)))
     finally:
         instance.hydra = outer
+
+
+def configured(name: str, schema: type[Model], overrides: Sequence[str], **values: Any) -> Model:
+    """What :func:`compose` gives, with some keys set beside Hydra's grammar, checked: for notebooks.
+
+    Raises
+    ------
+    ConfigError
+        As on the command line.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from experiments.config import parse
+
+    try:
+        data = compose(name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explained(error, schema)) from None
+    return parse(schema, data | values)
+
+
+def explained(error: Exception, schema: type[StrictModel]) -> str:
+    """An error as a sentence; what Hydra does not find is answered with what there is, and the nearest match."""
+    text = str(error)
+    key = re.search(r"Could not override '([^']+)'", text)
+    place, model = "the configuration", schema
+    for part in key[1].split(".") if key is not None else []:
+        known = sorted(model.model_fields)
+        if part not in known:
+            return f"{place} has no key '{part}' (allowed: {', '.join(known)}){did_you_mean(part, known)}"
+        inside = models_of(model.model_fields[part].annotation)
+        if not inside:
+            break
+        place, model = part if model is schema else f"{place}.{part}", inside[0]
+    option = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    listed = re.search(r"Available options in '[^']+':\n((?:\t.*\n?)+)", text)
+    if option is not None and listed is not None:
+        known = listed[1].split()
+        return f"{option[1]}: no '{option[2]}' (allowed: {', '.join(known)}){did_you_mean(option[2], known)}"
+    return text
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -88,7 +130,7 @@ def run_command(name: str, schema: type[Model], command: Callable[[Model], objec
     try:
         hydra.main(version_base="1.3", config_path="pkg://configs", config_name=name)(main)()
     except (CogTwinError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {explained(error, schema)}\n")
         sys.exit(USAGE)
     except ImportError as error:
         if "pip install" not in str(error):  # an extra that is not installed, and not a fault of the program

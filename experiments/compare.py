@@ -16,7 +16,7 @@ from agents.registry import BASELINES
 from experiments.bounds import check_bound, hindsight_costs
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
-from experiments.config import CompareConfig, EnvConfig
+from experiments.config import CompareConfig, EnvConfig, config_error
 from experiments.contenders import Contender, classical, grouped, load_runs, measure_contenders
 from experiments.folders import fresh_name, new_folder, refuse_to_overwrite
 from experiments.launchers import make_launcher
@@ -26,6 +26,7 @@ from experiments.results import Comparison
 from experiments.results import compare as compared
 from experiments.results_files import comparison_data, pairs_csv, paths_csv
 from experiments.runs import versions
+from experiments.scenario_checks import unseen
 from twin.compile import CompiledNetwork
 from twin.errors import CogTwinError, ConfigError, did_you_mean
 from twin.files import write_text
@@ -150,11 +151,14 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     ConfigError, RunError
         See :func:`compare`.
     """
-    runs = load_runs(config.runs, model=config.model)
+    runs = load_runs(config.runs, model=config.model, scenario=config.scenario)
     if runs:
         compiled, env = runs[0].compiled, runs[0].config.env
+        problems = unseen(config.scenario, env, {"evaluation": config.evaluation})
+        if problems:
+            raise config_error(problems)
         if config.network is not None:
-            asked = compiled_network(config.network, env)
+            asked = compiled_network(config.network, env, config.scenario)
             if asked.content_hash() != compiled.content_hash():
                 raise ConfigError(
                     f"network: the runs are on '{compiled.network.name}' as stored with them, which is not the network "
@@ -169,7 +173,7 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
         raise ConfigError("give runs=[<run folder>,...], or policies=[...] with network=<name>")
     else:
         env = config.env or EnvConfig()
-        compiled = compiled_network(config.network, env)
+        compiled = compiled_network(config.network, env, config.scenario)
     known = {name: tuned for run in reversed(runs) for name, tuned in run.tuned.items()}
     policies = config.policies
     if policies is None:
@@ -178,7 +182,9 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     if config.bound:
         check_bound(env, config.evaluation, config.bound)
     _check_names([one.name for one in contenders], policies, config.references or [])
-    return contenders + classical(policies, compiled, env, config.tuning, known=known), compiled, env
+    network = runs[0].config.network if runs else config.network
+    rules = classical(policies, compiled, env, config.tuning, known=known, network=network)
+    return contenders + rules, compiled, env
 
 
 def _check_names(agents: Sequence[str], policies: Sequence[str], references: Sequence[str]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from itertools import takewhile
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, ValidationError
@@ -12,7 +15,10 @@ from envs.inventory_features import ArrivalMode, Group
 from envs.routing_actions import ROUTING_MODES, RoutingMode
 from envs.routing_features import RoutingGroup
 from envs.switching_actions import SWITCHING_MODES, SwitchingMode
-from twin.errors import CogTwinError, ConfigError
+from experiments.scenario_checks import Span, liner_problems, unseen
+from twin.distributions import TAGS
+from twin.errors import CogTwinError, ConfigError, did_you_mean
+from twin.scenarios import Scenario
 from twin.schema import Flag, StrictModel, explain
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "TrainingConfig",
     "TuningConfig",
     "ValidationConfig",
+    "config_error",
     "parse",
 ]
 
@@ -39,6 +46,17 @@ __all__ = [
 Count = Annotated[int, Field(strict=True, gt=0)]
 Seed = Field(default=0, ge=0, lt=1 << 32, strict=True)
 Model = TypeVar("Model", bound=StrictModel)
+#: Keys whose value is a law.
+_LAWS = frozenset({"start", "duration"})
+#: Keys that the joint checks of a key look at besides.
+_NEEDS = {
+    "env.action_mode": ("env.id",),
+    "env.residual": ("env.action_mode",),
+    "agent.algorithm": ("env.action_mode",),
+    "agent.parameters.batch_size": ("agent.parameters.n_steps", "agent.algorithm", "training.replicas"),
+    "agent.parameters": ("agent.algorithm",),
+    "training.accrual": ("env.finite",),
+}
 
 
 class NetworkConfig(StrictModel):
@@ -88,6 +106,12 @@ class EnvConfig(StrictModel):
     def routes(self) -> bool:
         """Whether the decisions are those of routing."""
         return self.id == "cogtwin/Routing-v0"
+
+    def meets(self, scenario: str) -> EnvConfig:
+        """The same with a scenario of liner networks in the place of its own; ``none`` leaves that."""
+        if scenario == "none":
+            return self
+        return self.model_copy(update={"routing": self.routing.model_copy(update={"scenario": scenario})})
 
     @property
     def action_space(self) -> str:
@@ -176,6 +200,7 @@ class TrainConfig(StrictModel):
 
     network: NetworkConfig
     env: EnvConfig = EnvConfig()
+    scenario: Scenario = Scenario()
     agent: AgentConfig = AgentConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -191,6 +216,7 @@ class SubjectConfig(StrictModel):
 
     network: NetworkConfig
     env: EnvConfig = EnvConfig()
+    scenario: Scenario = Scenario()
     evaluation: EvaluationConfig = EvaluationConfig()
     tuning: TuningConfig = TuningConfig()
     run: str | None = None
@@ -211,6 +237,7 @@ class CompareConfig(StrictModel):
 
     network: NetworkConfig | None = None
     env: EnvConfig | None = None
+    scenario: Scenario = Scenario()
     evaluation: EvaluationConfig = EvaluationConfig()
     tuning: TuningConfig = TuningConfig()
     runs: list[str] = Field(default_factory=list)
@@ -257,24 +284,79 @@ def parse(schema: type[Model], data: Mapping[str, Any]) -> Model:
     ConfigError
         With one line per problem: key, value, what is allowed, nearest match.
     """
+    known, problems = schema.known_part(data)
+    wrong: list[str] = []
+    config: Model | None = None
     try:
-        config = schema.model_validate(dict(data))
+        config = schema.model_validate(known)
     except ValidationError as error:
-        raise _config_error(explain(error)) from None
-    problems = _joint_problems(config) if isinstance(config, TrainConfig) else []
-    if problems:
-        raise _config_error(problems)
+        problems += explain(error, union_keys=_LAWS, union_tags=TAGS)
+        wrong = [".".join(str(part) for part in item["loc"]) for item in error.errors(include_url=False)]
+        # What is right is looked at all the same, with defaults in the place of what is wrong.
+        with suppress(ValidationError):
+            config = schema.model_validate(_without(known, [item["loc"] for item in error.errors()]))
+    if config is not None:
+        problems += [line for line in _joint_problems(config) if not _rests_on(line, wrong)]
+    if config is None or problems:
+        raise config_error(problems)
+    scenario, env = getattr(config, "scenario", None), getattr(config, "env", None)
+    if scenario is not None and env is not None and env.routes:
+        config = config.model_copy(update={"env": env.meets(scenario.name)})
     return config
 
 
-def _config_error(problems: list[str]) -> ConfigError:
+def _without(data: Mapping[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Data without the entries at some places; of a list the whole."""
+    out = deepcopy(dict(data))
+    for place in places:
+        inside: Any = out
+        names = list(takewhile(lambda part: isinstance(part, str), place))
+        for name in names[:-1]:
+            inside = inside.get(name, {}) if isinstance(inside, dict) else {}
+        if names and isinstance(inside, dict):
+            inside.pop(names[-1], None)
+    return out
+
+
+def _rests_on(line: str, wrong: Sequence[str]) -> bool:
+    """Whether a joint problem is about a value that is wrong by itself, or was found with a default in its place."""
+    key = line.partition(":")[0]
+    return any(bad.startswith((key, *_NEEDS.get(key, ()))) for bad in wrong)
+
+
+def config_error(problems: Sequence[str]) -> ConfigError:
+    """The error that lists what is wrong with a configuration, one line per problem."""
     return ConfigError("the configuration is not valid:\n" + "\n".join(f"  - {line}" for line in problems))
 
 
-def _joint_problems(config: TrainConfig) -> list[str]:
+def _joint_problems(config: StrictModel) -> list[str]:
     """What no single key can tell."""
+    problems = _scenario_problems(config) if isinstance(config, TrainConfig | EvaluateConfig | CompareConfig) else []
+    env: EnvConfig | None = getattr(config, "env", None)
+    if env is not None and not env.routes and env.routing != RoutingConfig():
+        problems.append(f"env.routing: {env.id} has no routing (allowed: with env=routing)")
+    return problems + (_training_problems(config) if isinstance(config, TrainConfig) else [])
+
+
+def _scenario_problems(config: TrainConfig | EvaluateConfig | CompareConfig) -> list[str]:
+    """Scenarios of another kind of network, and events that nobody would see."""
+    scenario, env = config.scenario, config.env or EnvConfig()
+    if (isinstance(config, EvaluateConfig) and config.run) or (isinstance(config, CompareConfig) and config.runs):
+        return []  # a run has an environment of its own, see experiments.loading
+    if env.routes:
+        return liner_problems(scenario, env.routing.scenario, usual=RoutingConfig().scenario)
+    if scenario.name != "none" and not scenario:
+        return [f"scenario: '{scenario.name}' is for liner networks (env=routing), or nothing happens in it"]
+    spans: dict[str, Span] = {"tuning": config.tuning}
+    if not isinstance(config, EpisodeConfig):  # which shows an episode from its start
+        spans["evaluation"] = config.evaluation
+    if isinstance(config, TrainConfig):
+        spans["training.validation"] = config.training.validation
+    return unseen(scenario, env, spans, whole=isinstance(config, TrainConfig | EpisodeConfig))
+
+
+def _training_problems(config: TrainConfig) -> list[str]:
     from agents.learners.sb3 import ACTIVATIONS, check_parameters
-    from twin.errors import did_you_mean
 
     agent, training, problems = config.agent, config.training, []
     modes: tuple[str, ...] = SWITCHING_MODES if config.env.switching else ACTION_MODES

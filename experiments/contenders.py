@@ -23,6 +23,7 @@ from experiments.problems import baseline_problem, parameter_names, tune_all
 from experiments.runs import RunFolder
 from twin.compile import CompiledNetwork
 from twin.errors import RunError, did_you_mean
+from twin.scenarios import Scenario
 
 __all__ = ["Contender", "classical", "grouped", "load_runs", "measure_contenders", "run_folders"]
 
@@ -87,8 +88,8 @@ def run_folders(path: str | Path) -> list[Path]:
     return finished
 
 
-def load_runs(paths: Sequence[str], *, model: str = "best") -> list[LoadedRun]:
-    """Load runs, each once, and check that all are of one problem.
+def load_runs(paths: Sequence[str], *, model: str = "best", scenario: Scenario | None = None) -> list[LoadedRun]:
+    """Load runs, each once, and check that all are of one problem; ``scenario`` as in :func:`load_run`.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def load_runs(paths: Sequence[str], *, model: str = "best") -> list[LoadedRun]:
     """
     folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in run_folders(path)))
     runs = [
-        load_run(folder, model=model)
+        load_run(folder, model=model, scenario=scenario)
         for folder in tqdm(folders, desc="loading runs", unit="run", disable=None, leave=False)
     ]
     for run in runs[1:]:
@@ -152,7 +153,7 @@ def grouped(runs: Sequence[LoadedRun]) -> list[Contender]:
             Contender(
                 name,
                 tuple((run.policy, run.task) for run in group),
-                tuple(run_origin(str(run.folder.path), run.which) for run in group),
+                tuple(run_origin(str(run.folder.path), run.which, run.scenario) for run in group),
                 {
                     "kind": "agent",
                     "algorithm": group[0].config.agent.algorithm,

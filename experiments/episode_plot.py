@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.episode_trace import Trace
-from experiments.plots import COLOURS
-from twin.files import write_bytes
+from experiments.plots.style import COLOURS, new_figure
 
-__all__ = ["plot_episode"]
+__all__ = ["episode_figure"]
 
 
-def plot_episode(path: Path, traces: dict[str, Trace], title: str) -> None:
-    """Write a PNG with the same path under each policy.
+def episode_figure(traces: dict[str, Trace], title: str) -> Figure:
+    """The same path under each policy.
 
     Parameters
     ----------
-    path
-        File to write.
     traces
         Policy -> what happened; the same network, path and number of periods.
     title
         Headline.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     first = next(iter(traces.values()))
     network = first.compiled.network
-    figure = Figure(figsize=(11, 3.2 + 2.3 * len(traces) + 4.4), dpi=110, layout="constrained")
+    figure = new_figure(11, 7.6 + 2.3 * len(traces))
     rows = 3 + len(traces)
     axes = figure.subplots(rows, 1, sharex=True, height_ratios=[0.8, *([1.1] * len(traces)), 1.2, 1.2])
     time = np.arange(1, first.periods + 1)
@@ -63,22 +56,16 @@ def plot_episode(path: Path, traces: dict[str, Trace], title: str) -> None:
     stock.axhline(0.0, color="black", lw=0.6)
     stock.set_ylabel(f"on hand when deciding\n(line), owed (dots), {unit}")
     money.set_ylabel(f"cost so far,\n{network.currency}")
-    stock.legend(loc="upper right", ncols=len(traces), frameon=False)
+    stock.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(traces), frameon=False, borderaxespad=0.2)
     for axis in axes[1:]:
         axis.grid(alpha=0.25)
-        axis.margins(x=0)
+    axes[0].set_xlim(0.5, first.periods + 0.5)
     axes[-1].set_xlabel(network.period)
     figure.suptitle(title)
-    _write(path, FigureCanvasAgg(figure))
+    return figure
 
 
 def _shades(number: int) -> list[Any]:
     from matplotlib import colormaps
 
     return [colormaps["cividis"](x) for x in np.linspace(0.1, 0.95, max(2, number))]
-
-
-def _write(path: Path, canvas: Any) -> None:
-    buffer = BytesIO()
-    canvas.print_png(buffer)
-    write_bytes(path, buffer.getvalue())

@@ -9,7 +9,7 @@ from agents.baselines.tuning import TunedPolicy
 from agents.registry import BASELINES, baseline
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
-from experiments.config import EvaluateConfig
+from experiments.config import EvaluateConfig, config_error
 from experiments.contenders import Contender, classical, grouped, measure_contenders
 from experiments.launchers import make_launcher
 from experiments.loading import load_run
@@ -17,6 +17,7 @@ from experiments.outages import outages_on_paths
 from experiments.problems import compiled_network, save_tuned, usual
 from experiments.results import Comparison, compare
 from experiments.runs import RunFolder
+from experiments.scenario_checks import unseen
 from twin.compile import CompiledNetwork
 from twin.errors import ConfigError
 
@@ -75,14 +76,17 @@ def _evaluate(config: EvaluateConfig) -> _Evaluated:
     launcher = make_launcher(config.launcher, config.jobs)
     contenders: list[Contender] = []
     if config.run is not None:
-        run = load_run(config.run, model=config.model)
+        run = load_run(config.run, model=config.model, scenario=config.scenario)
         compiled, env, network, known = run.compiled, run.config.env, run.config.network, run.tuned
+        problems = unseen(config.scenario, env, {"evaluation": config.evaluation})
+        if problems:
+            raise config_error(problems)
         names: tuple[str, ...] = tuple(known)
         contenders += grouped([run])
     else:
         name = baseline(str(config.policy)).name
-        compiled, env, network = compiled_network(config.network, config.env), config.env, config.network
-        known = {}
+        env, network, known = config.env, config.network, {}
+        compiled = compiled_network(network, env, config.scenario)
         # The policy that was asked for comes first; the others are what it is compared with.
         names = (name, *(other for other in usual(env) if other != name))
     rules = classical(names, compiled, env, config.tuning, known=known, network=network)

@@ -13,6 +13,7 @@ from agents.bundle_rules import act_of_rule, export_rule
 from agents.bundle_writer import Extras
 from agents.learners.extract import act_of, export_sb3
 from agents.registry import baseline
+from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import EnvConfig, ExportConfig
 from experiments.contenders import Contender, classical, grouped
@@ -143,6 +144,9 @@ def _command(config: ExportConfig) -> None:
     say(f"card:   python -m agents.bundle show bundle={target}")
     if target.is_dir():
         say(f"advice: python -m experiments.advise bundle={target} state={target / 'example_state.json'}")
+
+
+make_callable(__name__, "experiments.words:export")
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from agents.bundle_rollout import Act, episodes_of
 from agents.bundle_writer import make_spec
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig
-from experiments.contenders import Contender
+from experiments.contenders import Contender, measure_contenders
+from experiments.launchers import Serial
 from experiments.problems import parameter_names
 from experiments.results import compare
 from experiments.results_files import comparison_data
@@ -33,7 +34,7 @@ def measured(
     found = compare(
         compiled.network,
         evaluation,
-        {one.name: one.measure(evaluation) for one in contenders},
+        measure_contenders(contenders, evaluation, Serial()),
         [one.name for one in contenders[1:]],
         horizon=env.horizon if env.finite else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from twin.seeds import Purpose, world_seed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from experiments.compare import Compared
 
@@ -106,9 +108,11 @@ def evaluate(
     {0: 8, 1: 8}
     """
     pd = pandas()
+    chosen = [seeds] if isinstance(seeds, int) else list(seeds)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ConfigError(f"seeds: must be one or several different numbers, received {chosen}")
     acting, task, called, training_seed = _acting(policy, env, tuning)
     parts = []
-    chosen = [seeds] if isinstance(seeds, int) else list(seeds)
     total = (task.horizon if task.finite else warm_up + periods) * paths * len(chosen)
     with tqdm(total=total, desc=f"evaluating {name or called}", unit="period", unit_scale=True, disable=None) as bar:
         for seed in chosen:
@@ -176,7 +180,7 @@ class ComparisonFrames:
         A row per policy, training seed and path: the costs that all the rest is made of.
     compared
         What a comparison of runs was made from: objects, ``save(folder)``, ``comparison.table()``; None of a comparison
-        of frames.
+        of frames. ``figures`` draws it.
     """
 
     policies: pd.DataFrame
@@ -184,6 +188,21 @@ class ComparisonFrames:
     differences: pd.DataFrame
     paths: pd.DataFrame
     compared: Compared | None = None
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The pictures of the report by name, drawn once: ``costs``, ``differences``, ``profile``, more by problem.
+
+        Raises
+        ------
+        ConfigError
+            Of a comparison of frames, which knows neither unit nor network.
+        """
+        if self.compared is None:
+            raise ConfigError("figures: only of a comparison of runs= and policies=; a frame knows no unit, no network")
+        from experiments.comparison_report import comparison_figures
+
+        return {drawn.name: drawn.figure for drawn in comparison_figures(self.compared)}
 
     def _repr_html_(self) -> str:
         return str(self.policies.to_html(index=False) + self.differences.to_html(index=False))
@@ -249,16 +268,15 @@ def _config(
     references: Sequence[str] | None,
     overrides: Sequence[str],
 ) -> Any:
-    from experiments.cli import compose
-    from experiments.config import CompareConfig, parse
+    from experiments.cli import configured
+    from experiments.config import CompareConfig
 
     words = [f"{group}={value}" for group, value in (("network", network), ("env", env)) if value is not None]
-    data = compose("compare", [*words, *overrides])
     # Lists are set beside Hydra: a path may hold what its grammar reads as something else.
-    data |= {"runs": [str(run) for run in runs]}
-    data |= {} if policies is None else {"policies": list(policies)}
-    data |= {} if references is None else {"references": list(references)}
-    return parse(CompareConfig, data)
+    lists: dict[str, Any] = {"runs": [str(run) for run in runs]}
+    lists |= {} if policies is None else {"policies": list(policies)}
+    lists |= {} if references is None else {"references": list(references)}
+    return configured("compare", CompareConfig, [*words, *overrides], **lists)
 
 
 def _measurements(frame: pd.DataFrame) -> dict[str, list[Measurement]]:

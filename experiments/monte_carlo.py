@@ -30,6 +30,7 @@ from experiments.problems import baseline_problem, compiled_network
 from twin.compile import CompiledNetwork, compile_network
 from twin.errors import RunError
 from twin.network import Network
+from twin.scenarios import Scenario
 from twin.seeds import Purpose, world_seed
 
 __all__ = [
@@ -67,9 +68,10 @@ class Member:
     origin: dict[str, Any]
 
 
-def run_origin(folder: str, model: str) -> dict[str, Any]:
-    """A trained run: its folder, and ``best`` or ``last``."""
-    return {"run": folder, "model": model}
+def run_origin(folder: str, model: str, scenario: Scenario | None = None) -> dict[str, Any]:
+    """A trained run: its folder, ``best`` or ``last``, and what is laid over its network."""
+    laid = None if scenario is None else scenario.model_dump(mode="json")
+    return {"run": folder, "model": model, "scenario": laid}
 
 
 def classical_origin(
@@ -227,7 +229,8 @@ def _found(text: str) -> tuple[Policy, Task]:
     if "run" in origin:
         from experiments.loading import load_run
 
-        run = load_run(origin["run"], model=origin["model"])
+        laid = None if origin["scenario"] is None else Scenario.model_validate(origin["scenario"])
+        run = load_run(origin["run"], model=origin["model"], scenario=laid)
         return run.policy, run.task
     env = EnvConfig(**origin["env"])
     named = None if origin["named"] is None else NetworkConfig(**origin["named"])

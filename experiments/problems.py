@@ -24,6 +24,7 @@ from twin.compile import CompiledNetwork, compile_network
 from twin.errors import ConfigError, RunError
 from twin.files import write_text
 from twin.library import resolve
+from twin.scenarios import Scenario, laid_over
 
 __all__ = [
     "REFERENCES",
@@ -46,11 +47,15 @@ REFERENCES = ("constant", "base_stock")
 ROUTING_REFERENCES = ("routing_static", "routing_cheapest")
 
 
-def compiled_network(config: NetworkConfig, env: EnvConfig | None = None) -> CompiledNetwork:
-    """The network a configuration names, compiled; with the records that decisions among suppliers look at."""
+def compiled_network(
+    config: NetworkConfig, env: EnvConfig | None = None, scenario: Scenario | None = None
+) -> CompiledNetwork:
+    """The network a configuration names, compiled; with what a scenario does to it, and with the records that decisions
+    among suppliers look at.
+    """
     if env is not None and env.routes:
         return routing_task(config, env).compiled
-    network = resolve(config.name, **config.parameters)
+    network = laid_over(resolve(config.name, **config.parameters), scenario or Scenario())
     if env is not None and env.switching:
         network = network.model_copy(update={"records": True})
     return compile_network(network)

@@ -19,6 +19,7 @@ from agents.learners.logs import ContinuedCsv
 from agents.learners.normalise import wrap
 from agents.learners.sb3 import build
 from envs.sb3 import TwinVecEnv
+from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import TrainConfig
 from experiments.problems import compiled_network, load_tuned, make_task, references, save_tuned, tune_all
@@ -81,7 +82,8 @@ def train(config: TrainConfig) -> TrainResult:
             return _run(extended, folder, resumed=True, extended=config.extend > 0)
     if config.extend:
         raise ConfigError("extend: adds steps to a run that resume= names; for a new run use training.steps=")
-    compiled_network(config.network, config.env)  # a network that does not exist leaves no folder behind
+    # A network that does not exist leaves no folder behind.
+    compiled_network(config.network, config.env, config.scenario)
     folder = RunFolder.create(config.output, config.name, config)
     with folder.locked():
         return _run(config, folder, resumed=False)
@@ -89,7 +91,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _run(config: TrainConfig, folder: RunFolder, *, resumed: bool, extended: bool = False) -> TrainResult:
     training = config.training
-    compiled = compiled_network(config.network, config.env)
+    compiled = compiled_network(config.network, config.env, config.scenario)
     info = folder.info()
     if info.get("network_hash") not in {None, compiled.content_hash()}:
         raise RunError(f"{folder.path}: the network '{config.network.name}' has changed since the run started")
@@ -276,6 +278,9 @@ def _in_sweep() -> bool:
     from hydra.types import RunMode
 
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+make_callable(__name__, "experiments.words:train")
 
 
 def main() -> None:

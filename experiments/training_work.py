@@ -47,7 +47,7 @@ def train_at(path: Path, config: TrainConfig, tuned_folder: Path) -> RunFolder:
     run = RunFolder(path)
     run.path.mkdir(parents=True, exist_ok=True)
     _wait_for(run)
-    compiled = compiled_network(config.network, config.env)
+    compiled = compiled_network(config.network, config.env, config.scenario)
     if not (run.path / "config.yaml").is_file():
         run.write_config(config)
     if not (run.path / "baselines.json").is_file():

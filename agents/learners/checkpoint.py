@@ -56,8 +56,8 @@ def save(folder: Path, model: BaseAlgorithm, extra: dict[str, Any]) -> None:
         "extra": extra,
     }
     (fresh / "progress.json").write_text(json.dumps(progress, indent=2) + "\n", encoding="utf-8")
-    # Two renames: between them only ".old" and ".new" exist, and latest() takes the old one. Where an earlier writer was
-    # killed there, ".old" is all there is, and stays until the fresh one has its place.
+    # Two renames: between them only ".old" and ".new" exist, and latest() takes the old one. Where an earlier writer
+    # was killed there, ".old" is all there is, and stays until the fresh one has its place.
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)

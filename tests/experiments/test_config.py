@@ -9,11 +9,13 @@ import pytest
 
 import configs
 from envs.inventory_features import GROUPS as FIELD_GROUPS
-from experiments.cli import compose
+from experiments.benchmark_config import BenchmarkConfig, EntryConfig, SuiteConfig
+from experiments.cli import compose, configured
 from experiments.config import (
     AgentConfig,
     CompareConfig,
     EnvConfig,
+    EpisodeConfig,
     EvaluateConfig,
     EvaluationConfig,
     ExportConfig,
@@ -27,7 +29,12 @@ from experiments.config import (
 )
 from experiments.problems import compiled_network
 from experiments.report import ReportConfig
-from twin.errors import ConfigError
+from twin.distributions import Geometric
+from twin.errors import ConfigError, NetworkError
+from twin.liner.scenarios import scenario_names
+from twin.scenarios import Outage, Scenario, Surge
+from twin.schema import StrictModel
+from twin.seeds import Purpose, world_seed
 
 FOLDER = Path(str(configs.__file__)).parent
 # Suites, searches and launchers are about several runs and no part of one; test_benchmark.py, test_tune.py and
@@ -180,6 +187,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
             },
         ),
     },
+    "scenario": {
+        "none": Scenario(),
+        "supplier_outage": Scenario(
+            name="supplier_outage", outages={"outage": Outage(suppliers=[1], start=26, duration=12)}
+        ),
+        "supplier_failures": Scenario(
+            name="supplier_failures",
+            outages={"failures": Outage(suppliers="all", failure=0.02, duration=Geometric(mean=6))},
+        ),
+        "reduced_capacity": Scenario(
+            name="reduced_capacity",
+            outages={"cut": Outage(resources="all", share=0.2, start=26, duration=12, ramp=4)},
+        ),
+        "demand_surge": Scenario(
+            name="demand_surge", surges={"surge": Surge(demands="all", start=26, periods=8, factor=1.5)}
+        ),
+        **{name: Scenario(name=name) for name in scenario_names()},
+    },
     "training": {
         "default": TrainingConfig(),
         "smoke": TrainingConfig(
@@ -233,6 +258,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Every experiment: its options in the order of the groups, and what it changes in them.
+EXPERIMENT_OPTIONS: dict[str, tuple[str, str, str, str]] = {
+    "essential_medicines_ppo": ("essential_medicines", "inventory_residual", "ppo_residual", "long"),
+    "five_site_a2c": ("five_site_distribution", "inventory_residual", "a2c", "default"),
+    "five_site_ppo": ("five_site_distribution", "inventory_residual", "ppo", "accrual"),
+    "five_site_sac": ("five_site_distribution", "inventory_residual", "sac", "default"),
+    "five_site_td3": ("five_site_distribution", "inventory_residual", "td3", "default"),
+    "lost_sales_dqn": ("lost_sales_zipkin2008", "inventory_discrete", "dqn", "default"),
+    "lost_sales_pathwise": ("lost_sales_zipkin2008", "lost_sales", "pathwise", "pathwise"),
+    "lost_sales_ppo": ("lost_sales_zipkin2008", "lost_sales", "ppo", "wide"),
+    "prolonged_shortage": ("prolonged_shortage", "supplier_moves", "maskable_ppo", "switching"),
+    "shared_subtier": ("shared_subtier", "supplier_switching", "ppo_switching", "switching"),
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "lost_sales_ppo": {
+        "env": {"residual": True, "residual_scale": 0.25},
+        "agent": {"schedule": "linear", "parameters": {**PPO, "learning_rate": 2e-3}},
+    }
+}
+
+
 def composed(*overrides: str) -> TrainConfig:
     return parse(TrainConfig, compose("train", list(overrides)))
 
@@ -251,6 +297,25 @@ def test_every_experiment_composes(name: str) -> None:
     assert compiled_network(config.network).n_arcs > 0
     text = (FOLDER / "experiment" / f"{name}.yaml").read_text()
     assert f"# python -m experiments.train experiment={name}\n" in text
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_from_python_is_that_of_its_file(name: str) -> None:
+    """The options that it names, and what it changes in them; nothing else."""
+    groups = ("network", "env", "agent", "training")
+    built = {group: OPTIONS[group][option] for group, option in zip(groups, EXPERIMENT_OPTIONS[name], strict=True)}
+    for group, changes in CHANGES.get(name, {}).items():
+        built[group] = built[group].model_copy(update=changes)
+    assert composed(f"experiment={name}") == TrainConfig(name=name, **built)
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "suite").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_suite_from_python_is_that_of_its_file(path: Path) -> None:
+    """The objects, written out as plain data and read again, are equal, and so is what is built from them by hand."""
+    suite = parse(BenchmarkConfig, compose("benchmark", [f"suite={path.stem}"])).suite
+    assert SuiteConfig(**suite.model_dump()) == suite
+    parts = {"cells": list(suite.cells), "entries": [EntryConfig(**dict(entry)) for entry in suite.entries]}
+    assert SuiteConfig(**{**dict(suite), **parts}) == suite
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -275,6 +340,13 @@ def test_python_and_the_command_line_mean_the_same(group: str, option: str) -> N
     if option in ("dqn", "maskable_ppo"):
         overrides.append("env=inventory_discrete")
         built["env"] = OPTIONS["env"]["inventory_discrete"]
+    if group == "scenario":  # what happens at a set time has its place in an episode that ends
+        overrides.append("env.finite=true")
+        built["env"] = EnvConfig(finite=True)
+    if option in scenario_names():  # one word for both kinds of networks: it becomes the environment's own
+        overrides[1:] = ["network=baltic", "env=routing"]
+        built |= {"network": OPTIONS["network"]["baltic"]}
+        built |= {"env": EnvConfig(**{**ROUTING, "routing": {"scenario": option}})}
     assert composed(*overrides) == TrainConfig(**built)
 
 
@@ -331,6 +403,17 @@ def test_a_stored_configuration_is_the_same_again(name: str) -> None:
         ("+agent.parameters.seed=1", ["agent.parameters", "'seed' is not a parameter of ppo"]),
         ("agent.parameters.batch_size=1000", ["agent.parameters.batch_size", "1000", "64 x 128 = 8192"]),
         ("network=file", ["network.name"]),
+        (
+            "scenario=supplier_outage",
+            ["scenario.outages.outage", "26 to 38", "env.finite=true", "evaluation.warm_up=0"],
+        ),
+        ("+scenario.outages.x={suppliers: [1], start: 5}", ["scenario.outages.x.duration", "required and missing"]),
+        ("+scenario.outages.x={supplier: [1], failure: 0.1, duration: 5}", ["'supplier'", "did you mean 'suppliers'"]),
+        ("+scenario.outages.x={suppliers: [1], failure: 2, duration: 5}", ["failure", "less than or equal to 1"]),
+        ("scenario=cyber_attack", ["scenario: 'cyber_attack' is for liner networks (env=routing)"]),
+        ("+env.routing.severity=0.5", ["env.routing", "cogtwin/Inventory-v0 has no routing", "env=routing"]),
+        ("scenario.name=nothing", ["'nothing'", "nothing happens in it"]),
+        ("+scenario.surge={}", ["scenario", "unknown key 'surge'", "did you mean 'surges'"]),
     ],
 )
 def test_a_wrong_value_is_named(override: str, parts: list[str]) -> None:
@@ -367,3 +450,110 @@ def test_the_batch_rule_knows_the_whole_rollout() -> None:
     """A batch equal to the rollout, or dividing it, passes."""
     assert composed("agent.parameters.n_steps=16").agent.parameters["batch_size"] == 1024
     assert composed("agent.parameters.batch_size=512").training.replicas == 128
+
+
+def test_all_problems_of_all_kinds_come_at_once() -> None:
+    """Unknown keys, wrong types, values out of range and what does not go together: a line each, none hides another."""
+    message = problems(
+        "+typo=1",
+        "+training.stps=5",
+        "training.steps=many",
+        "evaluation.confidence=2",
+        "env.observe=[on_hnd]",
+        "agent=dqn",
+        "agent.activation=tanhh",
+        "scenario=demand_surge",
+    )
+    for part in (
+        "unknown key 'typo'",
+        "training: unknown key 'stps'; did you mean 'steps'?",
+        "training.steps: ",
+        "evaluation.confidence: ",
+        "env.observe[0]: ",
+        "agent.algorithm: 'dqn' cannot act in a Box",
+        "agent.activation: no activation 'tanhh'",
+        "scenario.surges.surge: periods 26 to 34 are not among those that are measured",
+    ):
+        assert part in message
+    assert message.count("\n  - ") == 8
+
+
+def test_nothing_is_said_of_what_stands_on_a_wrong_value() -> None:
+    """A batch cannot be judged while the number of replicas is no number."""
+    message = problems("training.replicas=x", "agent.parameters.batch_size=1000")
+    assert "training.replicas" in message
+    assert "batch_size" not in message
+    assert message.count("\n  - ") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "words"),
+    [
+        ("train", TrainConfig, []),
+        ("evaluate", EvaluateConfig, ["policy=constant"]),
+        ("compare", CompareConfig, ["network=essential_medicines", "env=inventory", "policies=[constant]"]),
+        ("episode", EpisodeConfig, ["policy=constant"]),
+    ],
+)
+def test_every_command_takes_a_scenario(name: str, schema: type[StrictModel], words: list[str]) -> None:
+    """The same object, and the same refusal where nobody would see what happens."""
+    ends = ["env.finite=true", "scenario.outages.outage.duration=8"]
+    config: Any = parse(schema, compose(name, [*words, "scenario=supplier_outage", *ends]))
+    outage = OPTIONS["scenario"]["supplier_outage"].outages["outage"]
+    assert config.scenario.outages["outage"].start == outage.start
+    assert config.scenario.outages["outage"].duration.mean_value == 8.0
+    with pytest.raises(ConfigError, match="are not among those that are measured"):
+        parse(schema, compose(name, [*words, "scenario=supplier_outage"]))
+    with pytest.raises(ConfigError, match="is after the end of an episode"):
+        parse(schema, compose(name, [*words, "scenario=supplier_outage", "env.finite=true", "env.horizon=20"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["scenario=supplier_outage"], "'supplier_outage' is not for liner networks (allowed with env=routing: canal_"),
+        (["scenario.name=cyber_atack"], "no 'cyber_atack' for liner networks"),
+        (["scenario.name=cyber_atack"], "did you mean 'cyber_attack'"),
+        (["scenario=dear_fuel", "env.routing.scenario=three_ports"], "env.routing.scenario is 'three_ports'"),
+    ],
+)
+def test_scenarios_of_liner_networks_and_of_others_are_not_mixed_up(words: list[str], part: str) -> None:
+    assert part in problems("network=baltic", "env=routing", *words)
+
+
+def test_a_scenario_that_does_not_fit_the_network_is_refused_with_the_nearest_name() -> None:
+    """Before a run folder is made; the message names the place in the configuration."""
+    words = ["network=five_site_distribution", "env.finite=true", "scenario=reduced_capacity"]
+    config = composed(*words, "scenario.outages.cut.resources=[lime]")
+    with pytest.raises(NetworkError, match=r"scenario\.outages\.cut\.resources: no resource 'lime'.*mean 'line'"):
+        compiled_network(config.network, config.env, config.scenario)
+
+
+def test_seeds_of_different_purposes_never_meet() -> None:
+    """Training, tuning, validation and evaluation with one number are different worlds, at both ends of a block."""
+    numbers = (0, 1, (1 << 32) - 1)
+    worlds = [world_seed(purpose, number) for purpose in Purpose for number in numbers]
+    assert len(set(worlds)) == len(worlds) == 12
+    with pytest.raises(ConfigError, match="4294967295"):
+        world_seed(Purpose.TRAINING, 1 << 32)
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("training.step=5", ["training has no key 'step'", "allowed: accrual", "did you mean 'steps'"]),
+        ("trainng.steps=5", ["the configuration has no key 'trainng'", "did you mean 'training'"]),
+        ("outptu=x", ["the configuration has no key 'outptu'", "did you mean 'output'"]),
+        ("env.routing.severty=0.1", ["env.routing has no key 'severty'", "did you mean 'severity'"]),
+        ("network=five_site", ["network: no 'five_site'", "beer_game", "did you mean 'five_site_distribution'"]),
+        ("scenario=supplier_outag", ["scenario: no 'supplier_outag'", "did you mean 'supplier_outage'"]),
+        ("experiment=lost_sale_ppo", ["experiment: no 'lost_sale_ppo'", "did you mean 'lost_sales_ppo'"]),
+    ],
+)
+def test_what_is_not_there_is_answered_with_the_nearest(word: str, parts: list[str]) -> None:
+    """Keys and options that do not exist, in notebooks and on the command line, without a word about search paths."""
+    with pytest.raises(ConfigError) as caught:
+        configured("train", TrainConfig, [word])
+    for part in parts:
+        assert part in str(caught.value)
+    assert "search path" not in str(caught.value)

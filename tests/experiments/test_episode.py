@@ -89,7 +89,7 @@ def test_the_command_writes_picture_and_text(tmp_path: Path) -> None:
     assert (tmp_path / "episode.png").read_bytes()[:4] == b"\x89PNG"
     assert "status_switching" in (tmp_path / "episode.txt").read_text(encoding="utf-8")
     assert found.path == 3
-    with pytest.raises(ConfigError, match="path: must be at most 63"):
+    with pytest.raises(ConfigError, match="path: must be 0 to 63"):
         episode(config.model_copy(update={"path": 64}))
     with pytest.raises(ConfigError, match="give run="):
         episode(config.model_copy(update={"policy": None}))

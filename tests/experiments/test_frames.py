@@ -137,6 +137,13 @@ def test_commands_are_functions_whatever_is_imported_first() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("seeds", [[], [0, 1, 0]])
+def test_the_same_seed_twice_is_refused(task: InventoryTask, seeds: list[int]) -> None:
+    """Before anything runs: the same paths twice are no more paths."""
+    with pytest.raises(ConfigError, match="seeds: must be one or several different numbers"):
+        experiments.evaluate(Constant(task, np.array([4.0])), task, seeds=seeds)
+
+
 def test_without_pandas_the_error_says_what_to_install(task: InventoryTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'cogtwin\[frames\]'"):

@@ -1,11 +1,12 @@
 # make demo: a real network to a trained policy, a fair comparison, a bundle and a piece of advice
 # make test: the tests; make check: lint and types; make bench: speed; make claims: the README's results again
+# make notebooks: open the notebooks in a browser
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types bench claims clean
+.PHONY: demo test check lint types bench claims notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo
@@ -28,6 +29,10 @@ bench: $(STAMP)
 
 claims: $(STAMP)
 	$(BIN)/python -m experiments.claims
+
+notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab notebooks
 
 # torch first and alone: its CPU build is what the rest then builds on.
 $(STAMP): pyproject.toml constraints.txt

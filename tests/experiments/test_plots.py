@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from agents.baselines.base_stock import BaseStock
@@ -26,6 +27,7 @@ from experiments.plots import (
     gap_figure,
     learning_curve,
     learning_figure,
+    liner_map_figure,
     mean_flows,
     network_figure,
     plot_trajectories,
@@ -41,6 +43,8 @@ from experiments.train import TrainResult
 from twin import library
 from twin.compile import compile_network
 from twin.errors import ConfigError, RunError
+from twin.liner import library as liner_library
+from twin.liner.calls import call_graph
 
 
 def lost_sales(lead_time: int = 2) -> InventoryTask:
@@ -243,6 +247,31 @@ def test_trajectories_of_two_policies_share_their_axes(tmp_path: Path) -> None:
     assert figure.axes[-1].get_xlim()[1] == pytest.approx(7)
     plot_trajectories(tmp_path / "a.png", two, seed=1, paths=4, periods=6, warm_up=0)  # type: ignore[arg-type]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_liner_map_says_where_more_and_less_is_carried() -> None:
+    """One arrow for each leg between two ports; grey where nothing changes, blue and orange where it does."""
+    liner = liner_library.load("baltic")
+    graph = call_graph(liner)
+    before = np.full(len(graph.port), 100.0)
+    during = before.copy()
+    during[0], during[1] = 0.0, 200.0
+    figure = liner_map_figure(liner, {"before": before, "during": during}, hit=["FIKTK"])
+    first, second = figure.axes
+    legs = {(graph.port[k], graph.port[head]) for k, head in enumerate(graph.leg_head)}
+    colours = [
+        [text.arrow_patch.get_edgecolor() for text in axis.texts if text.arrow_patch is not None]
+        for axis in (first, second)
+    ]
+    assert len(colours[0]) == len(colours[1]) == len(legs)
+    assert len(set(colours[0])) == 1
+    changed = {to_hex(colour) for colour in set(colours[1]) - set(colours[0])}
+    assert changed == {COLOURS[0], COLOURS[1]}
+    # The port that is hit is marked from the second map on.
+    assert [sum(line.get_marker() == "X" for line in axis.lines) for axis in (first, second)] == [0, 1]
+    assert {text.get_text() for text in first.texts} >= {port.name for port in liner.ports.values()}
+    with pytest.raises(ConfigError, match="did you mean 'FIKTK'"):
+        liner_map_figure(liner, {"before": before}, hit=["FIKT"])
 
 
 def test_large_numbers_get_a_word() -> None:

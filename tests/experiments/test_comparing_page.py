@@ -31,5 +31,5 @@ def test_examples_run(number: int, tmp_path: Path) -> None:
 
 def test_commands_exist() -> None:
     commands = set(re.findall(r"^python -m experiments\.(\w+)", TEXT, re.M))
-    assert commands == {"compare", "train", "report"} <= set(catalogue("commands"))
+    assert commands == {"compare", "evaluate", "train", "report"} <= set(catalogue("commands"))
     assert len(EXAMPLES) == 2

@@ -284,8 +284,9 @@ class RoutingEnv(TwinEnv):
     taken as the nominal plan takes them.
 
     With ``base="queue"`` a move in a port also costs what it costs those who wait for one
-    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 42 days, and 7 from now at least. The action
-    then multiplies: the price of each port, and the assumed rest of all outages, by 4 to the power of its numbers.
+    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 13 from now at least. The
+    action then multiplies: the price of each port, and the assumed rest of all outages, by 4 to the power of its
+    numbers.
 
     ``action_mode="itinerary"``: ``MultiDiscrete``, a number for every flow (``task.routing_codec.names``): 0 waits, k
     takes its k-th way, the last being refusal. A way is possible when something of its demand is on the network and
@@ -302,7 +303,7 @@ class RoutingEnv(TwinEnv):
 
     ## Observation Space
     ``Box`` of float32 with a name, a unit and bounds for every entry (``env.unwrapped.task.fields``):
-    ``availability`` and ``since`` of ports and canals that may fail; ``queue``, the days of its usual moves that wait
+    ``availability`` and ``since`` of ports and canals; ``queue``, the days of its usual moves that wait
     in a port; ``slots`` left on the next departure from every call; ``waiting`` and ``under_way`` by demand; the
     ``fuel`` price over the usual one; ``calendar``, the day of the week; ``periods_left`` where the horizon is finite.
 

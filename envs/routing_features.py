@@ -198,11 +198,10 @@ class _Blocks:
         ends = zip(self.graph.origin, self.graph.destination, strict=True)
         ports = self.graph.port_names
         self.demands = tuple(f"{ports[one]}-{ports[other]}" for one, other in ends)
-        share = routing.compiled.resource_share_when_down
         named = [(name, int(r)) for name, r in zip(ports, routing.move_resource, strict=True) if r >= 0]
         self.ports = named
-        #: Ports and canals that may fail, and their resources.
-        self.failing = [(n, r) for n, r in (*named, *routing.canal_resource.items()) if share[r] < 1.0]
+        #: Ports and canals, and their resources: all of them, so that what is seen does not depend on the scenario.
+        self.failing = [*named, *((name, int(r)) for name, r in routing.canal_resource.items())]
 
     @property
     def _failing_rows(self) -> IntArray:

@@ -52,11 +52,11 @@ class OutageRule:
         Money per move at most.
     """
 
-    outage: float = 42.0
-    least: float = 7.0
-    weight: float = 0.15
-    transshipped: float = 0.9
-    most: float = 2500.0
+    outage: float = 60.0
+    least: float = 13.0
+    weight: float = 0.35
+    transshipped: float = 0.8
+    most: float = 2200.0
 
 
 class QueuePrices:

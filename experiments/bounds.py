@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from agents.oracles.cargo_foresight import foresight_costs
 from agents.oracles.hindsight_lp import hindsight_plan
-from experiments.config import EnvConfig, EvaluationConfig
+from experiments.config import EnvConfig, EvaluationConfig, NetworkConfig
+from experiments.problems import routing_task
 from twin.compile import CompiledNetwork
 from twin.engine import Twin
 from twin.errors import ConfigError
@@ -22,8 +24,11 @@ def check_bound(env: EnvConfig, evaluation: EvaluationConfig, paths: int) -> Non
     Raises
     ------
     ConfigError
-        When the paths begin with a warm-up: then every policy begins its counted periods elsewhere.
+        When the paths begin with a warm-up: then every policy begins its counted periods elsewhere; or when routing
+        does not end, so that nothing says what cargo under way is worth.
     """
+    if env.routes and not env.finite:
+        raise ConfigError("bound: of routing it is known to a finite horizon; use env.finite=true")
     if not env.finite and evaluation.warm_up > 0:
         raise ConfigError(
             f"bound: starts where the network does; received evaluation.warm_up={evaluation.warm_up}, "
@@ -34,11 +39,22 @@ def check_bound(env: EnvConfig, evaluation: EvaluationConfig, paths: int) -> Non
 
 
 def hindsight_costs(
-    compiled: CompiledNetwork, env: EnvConfig, evaluation: EvaluationConfig, paths: int
+    compiled: CompiledNetwork,
+    env: EnvConfig,
+    evaluation: EvaluationConfig,
+    paths: int,
+    network: NetworkConfig | None = None,
 ) -> NDArray[np.float64]:
-    """Least cost per period that foresight could reach on each of the first ``paths`` paths, from where they begin."""
+    """Least cost per period that foresight could reach on each of the first ``paths`` paths, from where they begin.
+
+    ``network`` is the liner network of routing, per decision of which the cost then is.
+    """
+    seed = world_seed(Purpose.EVALUATION, evaluation.seed)
+    if env.routes and network is not None:
+        with tqdm(total=paths, desc="hindsight bound", unit="path", disable=None, leave=False) as bar:
+            return foresight_costs(routing_task(network, env), seed, paths, bar.update)
     periods = env.horizon if env.finite else evaluation.periods
-    twin = Twin(compiled, replicas=paths, seed=world_seed(Purpose.EVALUATION, evaluation.seed))
+    twin = Twin(compiled, replicas=paths, seed=seed)
     draws = twin.tape.block(twin.state, periods)
     chosen = tqdm(range(paths), desc="hindsight bound", unit="path", disable=None, leave=False)
     totals = [hindsight_plan(twin.state, draws, replica=b, with_terminal_value=env.finite).cost for b in chosen]

@@ -16,7 +16,7 @@ from agents.registry import BASELINES
 from experiments.bounds import check_bound, hindsight_costs
 from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
-from experiments.config import CompareConfig, EnvConfig, config_error
+from experiments.config import CompareConfig, EnvConfig, NetworkConfig, config_error
 from experiments.contenders import Contender, classical, grouped, load_runs, measure_contenders
 from experiments.folders import fresh_name, new_folder, refuse_to_overwrite
 from experiments.launchers import make_launcher
@@ -127,8 +127,8 @@ def compare(config: CompareConfig) -> Compared:
         When a run is missing or incomplete, or runs are of different problems.
     """
     launcher = make_launcher(config.launcher, config.jobs)
-    contenders, compiled, env = gather(config)
-    bound = hindsight_costs(compiled, env, config.evaluation, config.bound) if config.bound else None
+    contenders, compiled, env, network = gather(config)
+    bound = hindsight_costs(compiled, env, config.evaluation, config.bound, network) if config.bound else None
     exact = _exact(contenders) if config.exact else None
     comparison = compared(
         compiled.network,
@@ -143,7 +143,7 @@ def compare(config: CompareConfig) -> Compared:
     return Compared(comparison, tuple(contenders), compiled, env, config)
 
 
-def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, EnvConfig]:
+def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, EnvConfig, NetworkConfig]:
     """Who is compared, on which problem; classical policies are tuned.
 
     Raises
@@ -153,7 +153,7 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     """
     runs = load_runs(config.runs, model=config.model, scenario=config.scenario)
     if runs:
-        compiled, env = runs[0].compiled, runs[0].config.env
+        compiled, env, network = runs[0].compiled, runs[0].config.env, runs[0].config.network
         problems = unseen(config.scenario, env, {"evaluation": config.evaluation})
         if problems:
             raise config_error(problems)
@@ -172,8 +172,8 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     elif config.network is None:
         raise ConfigError("give runs=[<run folder>,...], or policies=[...] with network=<name>")
     else:
-        env = config.env or EnvConfig()
-        compiled = compiled_network(config.network, env, config.scenario)
+        env, network = config.env or EnvConfig(), config.network
+        compiled = compiled_network(network, env, config.scenario)
     known = {name: tuned for run in reversed(runs) for name, tuned in run.tuned.items()}
     policies = config.policies
     if policies is None:
@@ -182,9 +182,8 @@ def gather(config: CompareConfig) -> tuple[list[Contender], CompiledNetwork, Env
     if config.bound:
         check_bound(env, config.evaluation, config.bound)
     _check_names([one.name for one in contenders], policies, config.references or [])
-    network = runs[0].config.network if runs else config.network
-    rules = classical(policies, compiled, env, config.tuning, known=known, network=network)
-    return contenders + rules, compiled, env
+    contenders += classical(policies, compiled, env, config.tuning, known=known, network=network)
+    return contenders, compiled, env, network
 
 
 def _check_names(agents: Sequence[str], policies: Sequence[str], references: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
 
-__all__ = ["Memory", "Needs", "OrderingPolicy", "ParameterSpace", "echelon_needs"]
+__all__ = ["Memory", "Needs", "OrderingPolicy", "ParameterSpace", "echelon_needs", "restarted"]
 
 FloatArray = NDArray[np.float64]
 
@@ -260,7 +260,7 @@ class OrderingPolicy(ABC):
         """
         reading = self.columns.read(observation)
         fresh = self.begin(reading)
-        memory = state if fresh is None else _restarted(state, fresh, episode_start)
+        memory = state if fresh is None else restarted(state, fresh, episode_start)
         orders, moves, memory = self.decide(self.parameters, reading, memory)
         codec = self.task.codec
         if self._echelon is not None:
@@ -273,7 +273,8 @@ class OrderingPolicy(ABC):
         return (actions[0] if observation.ndim == 1 else actions), (state if fresh is None else memory)
 
 
-def _restarted(state: Memory | None, fresh: Memory, start: NDArray[np.bool_] | None) -> Memory:
+def restarted(state: Memory | None, fresh: Memory, start: NDArray[np.bool_] | None) -> Memory:
+    """A memory, replicas last, begun anew where an episode starts, or where there is none."""
     if state is None or len(state) != len(fresh):
         return fresh
     if start is None:

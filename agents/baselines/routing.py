@@ -64,10 +64,9 @@ class RoutingPolicy(ABC):
         self.assignment, self.costs = task.assignment, task.costs
         self._place = {block.group: rows for rows, block in task.observation.placed()}
         routing = self.assignment.routing
-        share = routing.compiled.resource_share_when_down
         listed = [int(r) for r in (*routing.move_resource, *routing.canal_resource.values()) if r >= 0]
-        #: Resources of what may fail, in the order of the fields.
-        self.failing = np.array([r for r in listed if share[r] < 1.0], dtype=np.int64)
+        #: Resources of ports and canals, in the order of the fields.
+        self.failing = np.array(listed, dtype=np.int64)
         self._calls = np.flatnonzero(routing.stock_node >= 0)
         slots = np.diff(routing.compiled.topology.pipe_ptr)
         self._carrier = np.repeat(np.arange(routing.compiled.n_arcs), slots)

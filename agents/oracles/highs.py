@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from twin.errors import ConfigError
 
-__all__ = ["optimum", "standing_model"]
+__all__ = ["near_optimum", "optimum", "standing_model"]
 
 FloatArray = NDArray[np.float64]
+
+#: What HiGHS takes for no limit.
+_UNLIMITED = 2**31 - 1
 
 
 def standing_model(
@@ -67,3 +70,19 @@ def optimum(model: Any, what: str) -> FloatArray:
     if status != "Optimal":
         raise ConfigError(f"HiGHS found no optimal {what}: {status}")
     return np.array(model.getSolution().col_value)
+
+
+def near_optimum(model: Any, what: str, iterations: int) -> FloatArray:
+    """As :func:`optimum`: from the last basis, or anew where so many iterations of the simplex method do not suffice.
+
+    An interior-point method that starts anew is slower than a few hundred iterations and faster than many thousand.
+    """
+    model.setOptionValue("solver", "simplex")
+    model.setOptionValue("simplex_iteration_limit", iterations if model.getBasis().valid else 0)
+    model.run()
+    if model.modelStatusToString(model.getModelStatus()) == "Optimal":
+        return np.array(model.getSolution().col_value)
+    model.clearSolver()
+    model.setOptionValue("solver", "ipm")
+    model.setOptionValue("simplex_iteration_limit", _UNLIMITED)
+    return optimum(model, what)

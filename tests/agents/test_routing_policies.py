@@ -7,7 +7,10 @@ import pytest
 
 from agents.baselines.routing import RoutingPolicy
 from agents.baselines.routing_cheapest import Cheapest
+from agents.baselines.routing_program import RollingRouting
+from agents.baselines.routing_static import StaticPlan
 from agents.evaluation import measure
+from agents.oracles.cargo_classes import CargoClasses
 from agents.registry import BASELINES, load_class
 from envs.core import Batch
 from envs.inventory import InventoryTask
@@ -31,7 +34,7 @@ def foresight(made, batch, days):
 
     state, top = batch.twin.state, made.compiled.topology
     draws = batch.twin.tape.block(state, days)
-    program = CargoSchedule(made.assignment, days, made.worth.at_calls, made.worth.booked)
+    program = CargoSchedule(made.assignment, days, made.worth)
     costs, orders = [], []
     for b in range(batch.replicas):
         works = np.concatenate([state.arrays.availability[None, :, b], draws.availability[:-1, :, b]])
@@ -87,13 +90,13 @@ def test_the_cheapest_is_the_zero_action():
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_no_rule_costs_less_than_foresight(seed):
-    """Over 42 days with outages, on every path, what is left at the end counted."""
-    made = task(seed, finite=True, horizon=42)
+    """Over 28 days with outages, on every path, what is left at the end counted."""
+    made = task(seed, finite=True, horizon=28)
     batch = started(made, replicas=3, seed=9)
-    bound, _ = foresight(made, batch, 42)
+    bound, _ = foresight(made, batch, 28)
     for name in RULES:
         acting = kind(name).acting(made)
-        cost = measure(kind(name)(acting), acting, seed=9, paths=3, periods=0, warm_up=0).cost * 42
+        cost = measure(kind(name)(acting), acting, seed=9, paths=3, periods=0, warm_up=0).cost * 28
         assert (bound <= cost + 1e-6 * np.abs(cost)).all(), name
 
 
@@ -116,7 +119,69 @@ def test_rolling_beats_what_ignores_outages():
     for name in ("routing_rolling_program", "routing_weekly_program"):
         acting = kind(name).acting(made)
         cost[name] = measure(kind(name)(acting), acting, seed=3, paths=3, periods=0, warm_up=0).cost
+    acting = StaticPlan.acting(made)
+    cost["routing_static"] = measure(StaticPlan(acting), acting, seed=3, paths=3, periods=0, warm_up=0).cost
     assert (cost["routing_rolling_program"] < cost["routing_weekly_program"]).all()
+    assert (cost["routing_rolling_program"] < cost["routing_static"]).all()
+
+
+def test_what_was_planned_is_remembered_until_an_episode_begins(monkeypatch):
+    """Solved on the first day, and again where an episode begins: not in between, on a quiet network."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    acting = RollingRouting.acting(task(scenario=None))
+    policy, batch = RollingRouting(acting, every=7), started(acting, replicas=2)
+    solved = []
+    whole = policy.program.plan
+    monkeypatch.setattr(policy.program, "plan", lambda state, b, *rest: solved.append(b) or whole(state, b, *rest))
+    observation, memory = batch.observe(), None
+    for day in range(9):
+        action, memory = policy.predict(observation, memory, np.array([day in (0, 3), day == 0]))
+        observation = batch.step(action).observation
+    # Replica 0 begins anew on day 3; replica 1 is due after seven days.
+    assert solved == [0, 1, 0, 1]
+    assert memory[0].tolist() == [5, 1]
+    _, memory = policy.predict(observation, memory, np.array([True, False]))
+    assert memory[0].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_the_members_of_a_class_go_on_alike(seed):
+    """Places of a class have arcs of the same kinds, days and costs to places of the same classes."""
+    made = task(seed)
+    assignment = made.assignment
+    classes, routing, top = (
+        CargoClasses(assignment, made.worth),
+        assignment.routing,
+        assignment.routing.compiled.topology,
+    )
+    leads: dict[int, set] = {i: set() for i in np.flatnonzero(classes.of_stock >= 0)}
+    for a in np.flatnonzero(classes.of_arc >= 0):
+        h, i = classes.of_arc[a], top.in_stock[top.in_ptr[a]]
+        assert (classes.tail[h], classes.head[h]) == tuple(classes.of_stock[[i, top.arc_destination[a]]])
+        assert top.arc_fixed_lead[a] == top.arc_fixed_lead[classes.arc[h]]
+        assert routing.arc_kind[a] == routing.arc_kind[classes.arc[h]]
+        leads[i].add(int(h))
+    for i, mine in leads.items():
+        assert mine == set(np.flatnonzero(classes.tail == classes.of_stock[i]))
+        left = routing.graph.revenue[routing.stock_demand[i]] - made.worth.at_calls[i]
+        assert classes.rest[classes.of_stock[i]] == pytest.approx(left, abs=1e-5)
+    assert len(classes.node) <= len(leads)
+
+
+def test_a_program_is_solved_anew_or_from_the_last_basis_to_the_same_optimum():
+    """With iterations to spare and with none."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    from scipy import sparse
+
+    from agents.oracles.highs import near_optimum, optimum, standing_model
+
+    rng = np.random.default_rng(3)
+    cost, matrix, right = -rng.random(40), sparse.csr_array(rng.random((30, 40))), rng.random(30) + 1.0
+    bounds, rows = (np.zeros(40), np.full(40, np.inf)), (np.full(30, -np.inf), right)
+    best = cost @ optimum(standing_model(cost, bounds, matrix, rows), "test")
+    model = standing_model(cost, bounds, matrix, rows)
+    for iterations in (100, 0, 100):
+        assert cost @ near_optimum(model, "test", iterations) == pytest.approx(best)
 
 
 def test_batches_do_not_change_what_a_path_earns():

@@ -8,7 +8,8 @@ import pytest
 
 from agents.baselines.routing import RoutingPolicy
 from experiments.cli import compose
-from experiments.config import EvaluateConfig, TrainConfig, parse
+from experiments.compare import compare
+from experiments.config import CompareConfig, EvaluateConfig, TrainConfig, parse
 from experiments.evaluate import evaluate
 from experiments.problems import ROUTING_REFERENCES, baseline_problem, compiled_network, make_task, tune_all
 from experiments.train import train
@@ -47,6 +48,18 @@ def test_a_classical_policy_is_compared_with_the_usual_ones() -> None:
     asked = compose("evaluate", [*SMOKE, "env=routing", "policy=routing_avoid", "env.routing.scenario=three_ports"])
     compared = evaluate(parse(EvaluateConfig, asked))
     assert [row.policy for row in compared.rows] == ["routing_avoid", *ROUTING_REFERENCES]
+
+
+def test_foresight_stands_beside_a_comparison() -> None:
+    """Its cost is below every policy's on the same paths; without an end there is none."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    rules = "policies=[routing_static,routing_cheapest]"
+    asked = [*SMOKE, "env=routing", rules, "bound=2", "env.routing.scenario=three_ports"]
+    found = compare(parse(CompareConfig, compose("compare", asked))).comparison
+    assert found.bound is not None
+    assert all(found.bound.cost.mean < row.cost.mean for row in found.rows)
+    with pytest.raises(ConfigError, match="finite"):
+        compare(parse(CompareConfig, compose("compare", [*asked, "env.finite=false"])))
 
 
 def test_what_does_not_fit_is_refused() -> None:

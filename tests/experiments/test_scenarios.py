@@ -93,8 +93,8 @@ def test_classical_policies_are_tuned_and_compared_in_the_scenario() -> None:
     assert trace.availability[:4, 0].min() > 0.0
 
 
-def test_a_routing_run_meets_scenarios_that_show_the_same(tmp_path: Path) -> None:
-    """The word names a scenario of liner networks: one that shows the same, and one with other fields to see."""
+def test_a_routing_run_meets_other_scenarios(tmp_path: Path) -> None:
+    """The word names a scenario of liner networks; what is seen does not depend on it."""
     words = ["network=baltic", "env=routing", "env.horizon=21", "name=route", "training.steps=256"]
     result = train(fast_config(tmp_path, *words, "agent.parameters.n_steps=16", "scenario=canal_shut"))
     usual, hit = load_run(result.folder), load_run(result.folder, scenario=Scenario(name="dear_fuel"))
@@ -103,8 +103,7 @@ def test_a_routing_run_meets_scenarios_that_show_the_same(tmp_path: Path) -> Non
     assert hit.task.fields == usual.task.fields
     found = evaluate(evaluated(f"run={result.folder}", f"output={tmp_path / 'out'}", "scenario=dear_fuel"))
     assert {"ppo", "routing_static", "routing_cheapest"} == set(found.costs)
-    with pytest.raises(RunError, match="does not show other fields"):
-        load_run(result.folder, scenario=Scenario(name="random_events"))
+    assert load_run(result.folder, scenario=Scenario(name="random_events")).task.fields == usual.task.fields
     with pytest.raises(RunError, match="the run is on a liner network"):
         load_run(result.folder, scenario=Scenario(name="x", outages={"a": Outage(suppliers=[1], start=1, duration=1)}))
 

@@ -204,7 +204,8 @@ def spill(  # type: ignore[no-untyped-def]
             for w in range(first_way[d], first_way[d + 1]):
                 best[d] = min(best[d], cost[w, b])
                 dearest = max(dearest, cost[w, b])
-            gain[d] = best[d] - dearest
+            # In steps of what counts as equal: the order of those who lose as much is not one of rounding.
+            gain[d] = np.rint((best[d] - dearest) / tolerance)
         for d in np.argsort(gain, kind="mergesort"):
             first, last, amount = first_way[d], first_way[d + 1], unloaded[d, b]
             if amount <= 0.0:

@@ -182,7 +182,7 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "routing_avoid",
             "agents.baselines.routing_avoid:AvoidHitPorts",
-            "every flow by its cheapest way that changes vessels in no port that is hit",
+            "bookings by their cheapest way that changes vessels in no port that is hit, if there is room",
         ),
         Baseline(
             "routing_single_flow",

@@ -18,8 +18,8 @@ _AFTER = 0.9
 
 class AvoidHitPorts(Cheapest):
     """Of bookings ways with a transshipment in a port that is hit are taken last: what finds no room on another one
-    that is better than refusal goes by them all the same. Where cargo comes from and goes to cannot be chosen, and cargo
-    under way is not turned: sent on by whatever avoids the port it takes the slots of others.
+    that is better than refusal goes by them all the same. Where cargo comes from and goes to cannot be chosen, and
+    cargo under way is not turned: sent on by whatever avoids the port it takes the slots of others.
     """
 
     name = "routing_avoid"

@@ -59,8 +59,9 @@ def measure(
 ) -> Measurement:
     """Run a policy on paths ``first`` to ``first + paths - 1`` of a world seed.
 
-    A continuing problem runs ``warm_up`` periods uncounted, then ``periods`` counted, without a reset in between. A
-    finite problem runs its horizon once from its starting state; ``warm_up`` and ``periods`` do not apply.
+    Costs are per period of the network, however long a decision holds. A continuing problem runs ``warm_up`` decisions
+    uncounted, then ``periods`` counted, without a reset in between. A finite problem runs its horizon once from its
+    starting state; ``warm_up`` and ``periods`` do not apply.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def measure(
             served += batch.twin.state.arrays.served.sum(axis=0)
         if progress is not None:
             progress(1)
-    return Measurement((terms.sum(axis=0) - worth) / counted, terms / counted, asked / counted, served / counted)
+    lasted = counted * task.periods_per_decision
+    return Measurement((terms.sum(axis=0) - worth) / lasted, terms / lasted, asked / counted, served / counted)
 
 
 def actions_of(

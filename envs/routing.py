@@ -16,6 +16,7 @@ from envs.core import TwinEnv
 from envs.inventory import check_arguments
 from envs.routing_actions import (
     ROUTING_MODES,
+    AssumptionCodec,
     ItineraryCodec,
     OrderCodec,
     PriceCodec,
@@ -148,6 +149,7 @@ class RoutingTask:
         )
         kinds: dict[str, type[RoutingCodec]] = {
             "prices": PriceCodec,
+            "assumptions": AssumptionCodec,
             "itinerary": ItineraryCodec,
             "shares": ShareCodec,
             "orders": OrderCodec,
@@ -287,6 +289,9 @@ class RoutingEnv(TwinEnv):
     (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 13 from now at least. The
     action then multiplies: the price of each port, and the assumed rest of all outages, by 4 to the power of its
     numbers.
+
+    ``action_mode="assumptions"``: ``Box(-1, 1, (3,), float32)``, the same with one number for all ports: few enough
+    for a learner to see what each of them does.
 
     ``action_mode="itinerary"``: ``MultiDiscrete``, a number for every flow (``task.routing_codec.names``): 0 waits, k
     takes its k-th way, the last being refusal. A way is possible when something of its demand is on the network and

@@ -25,6 +25,7 @@ from twin.state import TwinState
 
 __all__ = [
     "ROUTING_MODES",
+    "AssumptionCodec",
     "ItineraryCodec",
     "OrderCodec",
     "PriceCodec",
@@ -36,7 +37,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-RoutingMode = Literal["prices", "itinerary", "shares", "orders"]
+RoutingMode = Literal["prices", "assumptions", "itinerary", "shares", "orders"]
 ROUTING_MODES: tuple[RoutingMode, ...] = get_args(RoutingMode)
 
 #: Days until a port is expected to work again, and share of slots that is kept, at the end of the box.
@@ -134,6 +135,23 @@ class PriceCodec(RoutingCodec):
         cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery)
         share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)
         return self.assignment.orders(twin.state, share, kept=kept)
+
+
+class AssumptionCodec(PriceCodec):
+    """Box[-1, 1]: a number for the prices of all ports, one for what is assumed of outages, and a reserve of slots."""
+
+    mode = "assumptions"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("prices", "recovery", "reserve")
+
+    def decide(self, action: NDArray[Any], twin: Twin) -> FloatArray:
+        values = np.asarray(action, dtype=np.float64)
+        routing = self.assignment.routing
+        ports = np.repeat(values[:, :1], len(routing.graph.port_names), axis=1)
+        canals = np.zeros((len(values), len(routing.canal_resource)))
+        return super().decide(np.concatenate([ports, canals, values[:, 1:]], axis=1), twin)
 
 
 class ItineraryCodec(RoutingCodec):

@@ -47,7 +47,7 @@ def hindsight_costs(
 ) -> NDArray[np.float64]:
     """Least cost per period that foresight could reach on each of the first ``paths`` paths, from where they begin.
 
-    ``network`` is the liner network of routing, per decision of which the cost then is.
+    ``network`` is the liner network of routing.
     """
     seed = world_seed(Purpose.EVALUATION, evaluation.seed)
     if env.routes and network is not None:

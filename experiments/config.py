@@ -331,17 +331,17 @@ def config_error(problems: Sequence[str]) -> ConfigError:
 
 def _joint_problems(config: StrictModel) -> list[str]:
     """What no single key can tell."""
-    problems = _scenario_problems(config) if isinstance(config, TrainConfig | EvaluateConfig | CompareConfig) else []
+    problems = _scenario_problems(config) if isinstance(config, TrainConfig | SubjectConfig | CompareConfig) else []
     env: EnvConfig | None = getattr(config, "env", None)
     if env is not None and not env.routes and env.routing != RoutingConfig():
         problems.append(f"env.routing: {env.id} has no routing (allowed: with env=routing)")
     return problems + (_training_problems(config) if isinstance(config, TrainConfig) else [])
 
 
-def _scenario_problems(config: TrainConfig | EvaluateConfig | CompareConfig) -> list[str]:
+def _scenario_problems(config: TrainConfig | SubjectConfig | CompareConfig) -> list[str]:
     """Scenarios of another kind of network, and events that nobody would see."""
     scenario, env = config.scenario, config.env or EnvConfig()
-    if (isinstance(config, EvaluateConfig) and config.run) or (isinstance(config, CompareConfig) and config.runs):
+    if (isinstance(config, SubjectConfig) and config.run) or (isinstance(config, CompareConfig) and config.runs):
         return []  # a run has an environment of its own, see experiments.loading
     if env.routes:
         return liner_problems(scenario, env.routing.scenario, usual=RoutingConfig().scenario)

@@ -89,8 +89,9 @@ class Group:
 
 def outages_on_paths(task: Task, evaluation: EvaluationConfig) -> Outages | None:
     """What fails on the evaluation paths of a task, in the periods that count; None where nothing ever fails."""
-    periods = task.horizon * task.periods_per_decision if task.finite else evaluation.warm_up + evaluation.periods
-    skipped = 0 if task.finite else evaluation.warm_up
+    decisions = task.horizon if task.finite else evaluation.warm_up + evaluation.periods
+    periods = decisions * task.periods_per_decision
+    skipped = 0 if task.finite else evaluation.warm_up * task.periods_per_decision
     left, longest = [], []
     for first in range(0, evaluation.paths, _TOGETHER):
         slots = np.arange(first, min(first + _TOGETHER, evaluation.paths), dtype=np.uint32)

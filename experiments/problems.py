@@ -24,6 +24,7 @@ from twin.compile import CompiledNetwork, compile_network
 from twin.errors import ConfigError, RunError
 from twin.files import write_text
 from twin.library import resolve
+from twin.liner.schedule import WEEK
 from twin.scenarios import Scenario, laid_over
 
 __all__ = [
@@ -69,10 +70,10 @@ def usual(env: EnvConfig) -> tuple[str, ...]:
 def references(env: EnvConfig) -> tuple[str, ...]:
     """The classical policies that an agent is compared with: the two, and the one that a residual action corrects.
 
-    In routing the nominal plan and the cheapest ways; nothing where a decision is a week, as these decide daily.
+    In routing the nominal plan, the cheapest ways, and the zero action where that is another one.
     """
     if env.routes:
-        return ROUTING_REFERENCES if env.routing.decision == "day" else ()
+        return (*ROUTING_REFERENCES, *(("routing_queue_price",) if env.routing.base == "queue" else ()))
     return tuple(dict.fromkeys((*REFERENCES, _corrected(env)))) if env.residual else REFERENCES
 
 
@@ -268,6 +269,10 @@ def baseline_problem(
     The task shows what the policy needs, whatever the configured environment shows.
     """
     if env.routes:
+        # They decide day by day, whatever the agent does.
+        daily = env.routing.model_copy(update={"decision": "day"})
+        days = env.horizon * (WEEK if env.routing.decision == "week" else 1)
+        env = env.model_copy(update={"routing": daily, "horizon": days, "action_mode": "prices", "observe": None})
         made, kind = make_task(compiled, env, None, network), _routing_policy(tuned.policy)
         if isinstance(made, RoutingTask):
             acting = kind.acting(made)

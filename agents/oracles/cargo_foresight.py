@@ -18,7 +18,7 @@ __all__ = ["foresight_costs"]
 def foresight_costs(
     task: RoutingTask, seed: int, paths: int, progress: Callable[[int], object] | None = None
 ) -> NDArray[np.float64]:
-    """Least cost (paths,) per decision on paths 0 to ``paths - 1`` of a world seed, fixed cost of services included.
+    """Least cost (paths,) per day on paths 0 to ``paths - 1`` of a world seed, fixed cost of services included.
 
     Parameters
     ----------
@@ -50,4 +50,4 @@ def foresight_costs(
         costs[b] = program.plan(state, b, draws.demand[:, :, b], works).cost + fixed
         if progress is not None:
             progress(1)
-    return costs / task.horizon
+    return costs / days

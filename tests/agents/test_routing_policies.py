@@ -193,3 +193,29 @@ def test_batches_do_not_change_what_a_path_earns():
     for _ in range(20):
         earned = many.step(np.repeat(nothing, 3, axis=0)).reward[2]
         assert one.step(nothing).reward[0] == earned
+
+
+@pytest.mark.parametrize("mode", ["prices", "assumptions"])
+def test_a_week_costs_as_much_by_the_day_as_its_days(mode):
+    """One action for seven days, and the same one every day, cost the same a day; so does one number for all ports."""
+
+    class Same:
+        def __init__(self, made, action):
+            self.action = np.resize(action, made.action_space.shape).astype(np.float32)
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=True):
+            return np.repeat(self.action[None], len(observation), axis=0), state
+
+    few = {"scenario": "cyber_attack", "base": "queue", "finite": True}
+    daily, weekly = RoutingTask(horizon=70, **few), RoutingTask(horizon=10, decision="week", action_mode=mode, **few)
+    ports = len(daily.assignment.routing.graph.port_names)
+    value = {"prices": [0.5] * ports + [-0.3, 0.1], "assumptions": [0.5, -0.3, 0.1]}[mode]
+    options = {"seed": 5, "paths": 3, "periods": 1, "warm_up": 0}
+    by_day = measure(Same(daily, [0.5] * ports + [-0.3, 0.1]), daily, **options)
+    by_week = measure(Same(weekly, value), weekly, **options)
+    np.testing.assert_allclose(by_week.cost, by_day.cost, rtol=1e-9)
+    nothing = measure(Same(daily, [0.0]), daily, **options)
+    assert (np.abs(nothing.cost - by_day.cost) > 1.0).any()
+    rule = kind("routing_queue_price")
+    acting = rule.acting(daily)
+    np.testing.assert_allclose(measure(rule(acting), acting, **options).cost, nothing.cost, rtol=1e-4)

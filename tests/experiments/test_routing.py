@@ -32,14 +32,13 @@ SMOKE = ["network=baltic", "env.horizon=14", "evaluation=smoke", "tuning=smoke"]
     ],
 )
 def test_an_agent_is_trained_and_compared(tmp_path: Path, chosen: list[str]) -> None:
-    """A run of a few steps leaves what evaluation needs: beside it stand the plan and the cheapest ways, if daily."""
+    """A run of a few steps leaves what evaluation needs: beside it stand the plan and the cheapest ways."""
     if "agent=maskable_ppo" in chosen:
         pytest.importorskip("sb3_contrib", reason="needs the extra 'masks'")
     few = ["training=smoke", "training.steps=512", "training.replicas=4", f"output={tmp_path}"]
     result = train(parse(TrainConfig, compose("train", [*SMOKE, *chosen, *few])))
     compared = evaluate(parse(EvaluateConfig, compose("evaluate", [*SMOKE, f"run={result.folder}"])))
-    weekly = "env=routing_weekly" in chosen
-    assert [row.policy for row in compared.rows][1:] == ([] if weekly else list(ROUTING_REFERENCES))
+    assert [row.policy for row in compared.rows][1:] == list(ROUTING_REFERENCES)
     assert (result.folder / "comparison.txt").is_file()
 
 

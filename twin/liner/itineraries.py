@@ -142,7 +142,7 @@ def shipped_candidates(network: LinerNetwork) -> tuple[Candidate, ...]:
         known = ", ".join(sorted(entry.stem for entry in _SHIPPED.glob("*.yaml")))
         raise NetworkError(
             f"no candidate itineraries ship for '{network.name}' (they do for: {known}); make them with "
-            "agents.oracles.candidates and give their file"
+            "python -m experiments.itineraries and give their file"
         )
     return read_candidates(path, network)
 

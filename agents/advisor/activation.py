@@ -27,7 +27,8 @@ class Activation:
     bundle_id, path
         Of the bundle.
     settings
-        The guard file and the outlier model, as plain data.
+        The guard file, whether a person gave it, and the outlier model, as plain data
+        (:meth:`agents.advisor.active.Active.settings_of`).
     """
 
     number: int

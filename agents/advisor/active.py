@@ -108,24 +108,45 @@ class Active:
         return cls(bundle, rails, guards, outliers, _look_ahead(bundle, guards, rails))
 
     @staticmethod
-    def settings(rails: Guardrails, outliers: OutlierModel | None) -> dict[str, Any]:
-        """What an activation records beside the bundle."""
-        return {"guardrails": rails.to_dict(), "outliers": None if outliers is None else outliers.to_dict()}
+    def settings_of(
+        bundle: Bundle,
+        rails: Guardrails | None,
+        outliers: OutlierModel | None,
+        before: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What an activation records beside the bundle.
 
-    @classmethod
-    def settings_of(cls, bundle: Bundle, rails: Guardrails | None, outliers: OutlierModel | None) -> dict[str, Any]:
-        """:meth:`settings`, where what is not given is the bundle's own.
+        A guard file that a person gave stays until a person gives another: no new policy loosens it. Otherwise it is
+        the bundle's own. States of training are those of this bundle's training; where it brings none, those of the
+        bundle before are better than nothing, as long as both observe the same.
+
+        Parameters
+        ----------
+        rails, outliers
+            As given with this activation; None for what is not.
+        before
+            Settings of the activation that counts until now; None for the first.
 
         Raises
         ------
         BundleError, ConfigError
             When the bundle's guard file or its picture of training cannot be read.
         """
+        given = rails is not None
+        if rails is None and before is not None and before.get("given", True):
+            rails, given = Guardrails.parse(before["guardrails"], "the guard file in force"), True
         if rails is None:
             rails = Guardrails.parse(bundle.guardrails, "guardrails.yaml of the bundle")
         if outliers is None and bundle.outliers is not None:
             outliers = OutlierModel.from_dict(bundle.outliers)
-        return cls.settings(rails, outliers)
+        if outliers is None and before is not None and before["outliers"] is not None:
+            kept = OutlierModel.from_dict(before["outliers"])
+            outliers = kept if kept.names == tuple(field.name for field in bundle.spec.fields) else None
+        return {
+            "guardrails": rails.to_dict(),
+            "given": given,
+            "outliers": None if outliers is None else outliers.to_dict(),
+        }
 
     @property
     def bundle_id(self) -> str:

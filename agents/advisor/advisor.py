@@ -37,9 +37,9 @@ class Advisor(Deciding, Approving):
         Of a store that has none yet: ``shadow``, ``advisory`` or ``halted``. Afterwards the mode is what the records
         say, and :meth:`set_mode` changes it.
     guardrails
-        The guard file or its path, for the activation; None takes the one that the bundle brings.
+        The guard file or its path, for the first activation; None takes the one that the bundle brings.
     outliers
-        What training looked like, for the activation; None takes the bundle's, where it has one.
+        What training looked like, for the first activation; None takes the bundle's, where it has one.
     sender
         Where orders go; None hands them to the caller.
     fallback
@@ -109,19 +109,23 @@ class Advisor(Deciding, Approving):
         """Load a bundle, run its golden cases, and let it decide from now on; its id.
 
         Whatever goes wrong, the active one stays. Nothing acts alone with a new bundle: autonomous becomes advisory.
+        What counts where guard file and outlier model are left out: :meth:`Active.settings_of`.
 
         Raises
         ------
         BundleError, ConfigError
             As for the class.
         AdvisorError
-            ``PERSON`` without a name.
+            ``PERSON`` without a name, ``CONFLICT`` when another bundle was activated meanwhile.
         """
         check_person(person)
+        with self.store.read() as tx:
+            number = activation.active_number(tx)
+            before = activation.find_activation(tx, number).settings if number else None
         try:
             rails = guardrails if isinstance(guardrails, Guardrails | None) else Guardrails.load(str(guardrails))
             loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-            settings = Active.settings_of(loaded, rails, outliers)
+            settings = Active.settings_of(loaded, rails, outliers, before)
             active = Active.of(loaded, settings)
         except (BundleError, ConfigError) as error:
             path = str(bundle.path if isinstance(bundle, Bundle) else bundle)
@@ -129,6 +133,7 @@ class Advisor(Deciding, Approving):
                 tx.append("activation_refused", {"path": path, "person": person, "detail": str(error)})
             raise
         with self.loading, self.store.write() as tx:
+            self._unchanged(tx, number)
             path = str(active.bundle.path.resolve())
             number = activation.activate(tx, active, path, settings, person=person, reason=reason)
         self.current = (number, active)
@@ -153,8 +158,7 @@ class Advisor(Deciding, Approving):
             to = activation.find_activation(tx, int(rows[0][0]))
         active = load_activation(to)
         with self.loading, self.store.write() as tx:
-            if activation.active_number(tx) != number:
-                raise AdvisorError("CONFLICT", "another bundle was activated meanwhile; look again")
+            self._unchanged(tx, number)
             activation.roll_back(tx, number, to, person=person, reason=reason)
         self.current = (to.number, active)
         return active.bundle_id
@@ -202,6 +206,11 @@ class Advisor(Deciding, Approving):
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
+
+    @staticmethod
+    def _unchanged(tx: Tx, number: int) -> None:
+        if activation.active_number(tx) != number:
+            raise AdvisorError("CONFLICT", "another bundle was activated meanwhile; look again")
 
     def _first_mode(self, mode: str) -> None:
         if mode not in {"halted", "shadow", "advisory"}:

@@ -62,6 +62,7 @@ STATUS: dict[str, int] = {
     "EXPIRED": 410,
     "PERSON": 400,
     "BAD_BUNDLE": 422,
+    "UNFIT": 422,
     # the service
     "TOKEN": 401,
     "ROLE": 403,

@@ -242,7 +242,7 @@ def halt(parts: _Parts, caller: _Planner, why: Annotated[Halt, Depends(takes(Hal
 
 @router.post(
     "/bundles/activate",
-    responses=answers(*_BUNDLE, "MEDIA_TYPE", "NOT_FOUND"),
+    responses=answers("BAD_BUNDLE", "UNFIT", "MEDIA_TYPE", "NOT_FOUND", "CONFLICT"),
     openapi_extra=_body(Activation),
 )
 def activate(parts: _Parts, caller: _Approver, wanted: Annotated[Activation, Depends(takes(Activation))]) -> Response:
@@ -252,16 +252,18 @@ def activate(parts: _Parts, caller: _Approver, wanted: Annotated[Activation, Dep
     if folder is None or wanted.bundle not in known:
         raise AdvisorError("NOT_FOUND", f"there is no bundle '{wanted.bundle}'{did_you_mean(wanted.bundle, known)}")
     try:
-        active = advisor.active
-        rails = active.rails if wanted.guardrails is None else Guardrails.parse(wanted.guardrails, "guardrails")
-        outliers = active.outliers if wanted.outliers is None else OutlierModel.from_dict(wanted.outliers)
+        rails = None if wanted.guardrails is None else Guardrails.parse(wanted.guardrails, "guardrails")
+        outliers = None if wanted.outliers is None else OutlierModel.from_dict(wanted.outliers)
+    except ConfigError as error:
+        raise AdvisorError("REQUEST", str(error)) from None
+    try:
         bundle_id = advisor.activate(
             folder / wanted.bundle, person=caller.name, reason=wanted.reason, guardrails=rails, outliers=outliers
         )
     except BundleError as error:
         raise AdvisorError("BAD_BUNDLE", str(error)) from None
     except ConfigError as error:
-        raise AdvisorError("REQUEST", str(error)) from None
+        raise AdvisorError("UNFIT", str(error)) from None
     return answer({"bundle_id": bundle_id, "mode": advisor.mode})
 
 

@@ -119,7 +119,11 @@ class Halt(StrictModel):
 
 
 class Activation(StrictModel):
-    """A bundle of the service's folder of bundles. What is not said stays as it is with the active one."""
+    """A bundle of the service's folder of bundles.
+
+    Without ``guardrails`` a guard file that a person gave stays, else it is the bundle's own; without ``outliers`` it is
+    the bundle's own.
+    """
 
     bundle: _Name
     guardrails: dict[str, Any] | None = None

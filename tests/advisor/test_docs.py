@@ -42,7 +42,7 @@ def test_the_page_knows_every_state_mode_and_reason() -> None:
 def test_the_page_shows_what_a_report_and_an_explanation_hold(bundle: Bundle) -> None:
     (block,) = re.findall(r"^```json\n(.*?)^```", TEXT, re.S | re.M)
     assert set(json.loads(block)) == set(ACTUAL_KEYS)
-    active = Active.of(bundle, Active.settings(Guardrails(), None))
+    active = Active.of(bundle, Active.settings_of(bundle, Guardrails(), None))
     told = explain(active, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None, [])
     rows = re.findall(r"^\| `(\w+)` \|", TEXT[TEXT.index("## Explanation") : TEXT.index("## Approvals")], re.M)
     assert set(rows) == set(told)

@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.bundle import Bundle
 from agents.bundle_files import arrays_from, pack, parse_json
+from agents.command_words import read_words
 from twin.errors import BundleError, ConfigError, did_you_mean
 
 __all__ = ["OK", "UNVERIFIED", "USAGE", "main"]
@@ -59,28 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: Sequence[str]) -> tuple[Callable[[dict[str, str]], tuple[Any, str]], dict[str, str]]:
-    name, options = words[0], dict[str, str]()
+    name = words[0]
     if name not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         raise ConfigError(f"no command '{name}' (allowed: {known}){did_you_mean(name, _COMMANDS)}; see --help")
     needed, optional, run = _COMMANDS[name]
-    allowed = (*needed, *optional, "format")
-    for word in words[1:]:
-        key, equals, value = word.partition("=")
-        if key not in allowed:
-            hint = did_you_mean(key, allowed)
-            raise ConfigError(f"'{name}' has no argument '{key}' (allowed: {', '.join(allowed)}){hint}; see --help")
-        if not equals or not value:
-            raise ConfigError(f"'{word}' needs a value, as in {key}=...; see --help")
-        if key in options:
-            raise ConfigError(f"'{key}' is given twice")
-        options[key] = value
-    for key in needed:
-        if key not in options:
-            raise ConfigError(f"'{name}' needs '{key}=...'; see --help")
-    if options.get("format", "text") not in {"text", "json"}:
-        raise ConfigError(f"no format '{options['format']}' (allowed: text, json)")
-    return run, options
+    return run, read_words(name, words[1:], needed, (*optional, "format"))
 
 
 def _verify(options: dict[str, str]) -> tuple[Any, str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from agents.advice import Advice, Check
 from agents.bundle import Bundle
 from agents.bundle_files import parse_json
-from twin.errors import BundleError, ConfigError, did_you_mean
+from agents.command_words import read_words
+from twin.errors import BundleError, ConfigError
 
 __all__ = ["main"]
 
@@ -36,9 +37,6 @@ Exit codes
   0 advice given, 2 wrong call, 3 the bundle cannot be trusted, 4 the state was refused
 """
 
-_KEYS = ("bundle", "state", "format", "id")
-_FORMATS = ("text", "json")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code. Nothing is advised on stdout unless it is 0."""
@@ -47,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (sys.stdout if words else sys.stderr).write(HELP)
         return OK if words else USAGE
     try:
-        options = _options(words)
+        options = read_words("advise", words, ("bundle", "state"), ("format", "id"))
         data = _read(Path(options["state"]))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
@@ -72,28 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BLOCKED
     sys.stdout.write((json.dumps(advice.to_dict(), indent=2) if as_json else _text(bundle, advice)) + "\n")
     return OK
-
-
-def _options(words: Sequence[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in _KEYS:
-            raise ConfigError(
-                f"no argument '{key}' (allowed: {', '.join(_KEYS)}){did_you_mean(key, _KEYS)}; see --help"
-            )
-        if not equals or not value:
-            raise ConfigError(f"'{word}' needs a value, as in {key}=...; see --help")
-        if key in options:
-            raise ConfigError(f"'{key}' is given twice")
-        options[key] = value
-    for key in ("bundle", "state"):
-        if key not in options:
-            raise ConfigError(f"'{key}=...' is missing; see --help")
-    if options.get("format", "text") not in _FORMATS:
-        given = options["format"]
-        raise ConfigError(f"no format '{given}' (allowed: {', '.join(_FORMATS)}){did_you_mean(given, _FORMATS)}")
-    return options
 
 
 def _read(path: Path) -> bytes:

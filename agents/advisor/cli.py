@@ -18,6 +18,7 @@ from agents.advisor.outliers import OutlierModel
 from agents.advisor.replay import replay
 from agents.advisor.store import open_store
 from agents.bundle_files import parse_json
+from agents.command_words import read_words
 from twin.errors import BundleError, ConfigError, did_you_mean
 
 __all__ = ["BLOCKED", "OK", "UNVERIFIED", "USAGE", "main"]
@@ -63,7 +64,7 @@ Exit codes
   0 done, 2 wrong call, 3 bundle or record cannot be trusted, 4 refused or blocked
 """
 
-_COMMON = ("store", "anchor", "format")
+_COMMON = ("anchor", "format")
 _WHAT = ("verify", "head", "show", "anchor")
 #: Commands with a second word, and which one it is where it is not said.
 _FIRST = {"audit": "verify", "token": "list"}
@@ -110,26 +111,11 @@ def _parse(words: Sequence[str]) -> tuple[_Command, dict[str, str]]:
     if name not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         raise ConfigError(f"no command '{name}' (allowed: {known}){did_you_mean(name, _COMMANDS)}; see --help")
-    command, options = _COMMANDS[name], {}
+    command, second = _COMMANDS[name], dict[str, str]()
     if name in _FIRST:
-        options["what"] = rest.pop(0) if rest and "=" not in rest[0] else _FIRST[name]
-    allowed = (*command.needed, *command.optional, *_COMMON)
-    for word in rest:
-        key, equals, value = word.partition("=")
-        if key not in allowed:
-            hint = did_you_mean(key, allowed)
-            raise ConfigError(f"'{name}' has no argument '{key}' (allowed: {', '.join(allowed)}){hint}; see --help")
-        if not equals or not value:
-            raise ConfigError(f"'{word}' needs a value, as in {key}=...; see --help")
-        if key in options:
-            raise ConfigError(f"'{key}' is given twice")
-        options[key] = value
-    for key in ("store", *command.needed):
-        if key not in options:
-            raise ConfigError(f"'{name}' needs '{key}=...'; see --help")
-    if options.get("format", "text") not in {"text", "json"}:
-        raise ConfigError(f"no format '{options['format']}' (allowed: text, json)")
-    return command, options
+        second["what"] = rest.pop(0) if rest and "=" not in rest[0] else _FIRST[name]
+    options = read_words(name, rest, ("store", *command.needed), (*command.optional, *_COMMON))
+    return command, {**options, **second}
 
 
 def _advisor(options: dict[str, str]) -> Advisor:
@@ -150,7 +136,7 @@ def _state(path: str) -> Any:
 
 
 def _activate(options: dict[str, str]) -> tuple[Any, str, int]:
-    outliers = OutlierModel.from_dict(_state(options["outliers"])) if "outliers" in options else None
+    outliers = OutlierModel.load(options["outliers"]) if "outliers" in options else None
     store = open_store(options["store"], anchor=options.get("anchor"))
     advisor = Advisor(None, store)
     bundle_id = advisor.activate(
@@ -334,7 +320,7 @@ _COMMANDS = {
     "rollback": _Command(("person",), ("reason",), _roll_back),
     "token": _Command((), cli_service.TOKEN, _token),
     "serve": _Command((), cli_service.SERVE, _serve),
-    "audit": _Command((), ("what", "head", "first", "person", "reason"), _audit),
+    "audit": _Command((), ("head", "first", "person", "reason"), _audit),
     "replay": _Command((), (), _replay),
     "shadow-report": _Command((), (), _shadow_report),
 }

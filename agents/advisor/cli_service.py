@@ -10,7 +10,6 @@ from agents.advisor.dispatch import open_sender
 from agents.advisor.outliers import OutlierModel
 from agents.advisor.store import open_store
 from agents.advisor.tokens import Tokens, add_token, list_tokens, remove_token
-from agents.bundle_files import parse_json
 from twin.errors import ConfigError, did_you_mean
 
 __all__ = ["SERVE", "TOKEN", "serve", "token"]
@@ -21,7 +20,7 @@ SERVE = (
     *("host", "port", "rate", "body", "timeout", "certificate", "key", "plain"),
 )
 #: What ``token`` may be given.
-TOKEN = ("what", "tokens", "name", "role", "days")
+TOKEN = ("tokens", "name", "role", "days")
 
 _WHAT = ("add", "list", "remove")
 
@@ -85,9 +84,7 @@ def serve(options: dict[str, str]) -> None:
 
 def _advisor(options: dict[str, str]) -> Advisor:
     """The advisor; with a bundle its store may be a new one."""
-    outliers = None
-    if "outliers" in options:
-        outliers = OutlierModel.from_dict(parse_json(_existing(options["outliers"]).read_bytes()))
+    outliers = OutlierModel.load(options["outliers"]) if "outliers" in options else None
     sender = open_sender(options["dispatch"]) if "dispatch" in options else None
     store = open_store(options["store"], anchor=options.get("anchor"), create="bundle" in options)
     return Advisor(

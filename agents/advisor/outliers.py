@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from agents.advisor.drift import DriftModel, fit_drift
 from agents.advisor.errors import Problem
+from agents.bundle_files import parse_json
 from twin.errors import ConfigError, did_you_mean
 
 __all__ = ["FalseAlarms", "OutlierModel", "Score", "conformal_threshold", "fit_outliers"]
@@ -161,6 +163,18 @@ class OutlierModel:
             "categories": {name: list(values) for name, values in self.categories.items()},
             "drift": self.drift.to_dict(),
         }
+
+    @classmethod
+    def load(cls, path: str | Path) -> OutlierModel:
+        """From a JSON file; ConfigError as in :meth:`from_dict`, or when it cannot be read."""
+        try:
+            return cls.from_dict(parse_json(Path(path).read_bytes()))
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        except ValueError as error:
+            raise ConfigError(f"{path} is not JSON: {error}") from None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> OutlierModel:

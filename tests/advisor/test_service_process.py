@@ -158,6 +158,8 @@ def test_it_begins_again_where_it_was(served: tuple[str, str, Any], folder: Path
         ("certificate=x.pem key=y.pem", "no file x.pem"),
         ("plain=perhaps", "'yes' or 'no'"),
         ("prot=80", "did you mean 'port'"),
+        ("outliers=no.json", "cannot read no.json"),
+        (f"outliers={__file__}", "is not JSON"),
     ],
 )
 def test_a_wrong_start_says_what_is_wrong(

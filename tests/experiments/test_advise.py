@@ -86,8 +86,8 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ((), "python -m experiments.advise"),
         (("bundel=x", "state=y"), "did you mean 'bundle'?"),
-        (("bundle=x",), "'state=...' is missing"),
-        (("state=x",), "'bundle=...' is missing"),
+        (("bundle=x",), "needs 'state=...'"),
+        (("state=x",), "needs 'bundle=...'"),
         (("bundle=x", "state"), "'state' needs a value"),
         (("bundle=x", "state="), "'state=' needs a value"),
         (("bundle=x", "bundle=y", "state=z"), "'bundle' is given twice"),

@@ -23,7 +23,7 @@ verifies, shows, compares and packs bundles.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,9 @@ class Bundle:
         The policy, with what makes orders of its actions.
     fallback
         Who decides when the policy may not; None where the bundle has none.
+    network
+        Gives network.json compiled, once, and checked to be the one that manifest and spec state; BundleError where it
+        is another.
     contents
         The files as they were verified.
     """
@@ -71,6 +74,7 @@ class Bundle:
     spec: Spec
     chooser: Chooser
     fallback: Fallback | None
+    network: Callable[[], CompiledNetwork]
     contents: Mapping[str, bytes]
 
     @classmethod
@@ -109,7 +113,7 @@ class Bundle:
                 fallback = Fallback.from_dict(_mapping(contents, "fallback.json"), spec, network)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
-        return cls(path, manifest, spec, chooser, fallback, contents)
+        return cls(path, manifest, spec, chooser, fallback, network, contents)
 
     @property
     def bundle_id(self) -> str:
@@ -253,13 +257,13 @@ class Bundle:
         )
 
     def verify_network(self) -> None:
-        """Compile network.json again and compare its hash, arcs and order sequence with what the bundle states.
+        """Compile network.json and compare its hash, arcs and order sequence with what the bundle states.
 
         Slower than :meth:`load`, which does so only where the policy itself needs the network; BundleError where they
         differ.
         """
         try:
-            _Network(self.contents, self.manifest, self.spec)()
+            self.network()
         except BundleError as error:
             raise BundleError(f"{self.path}: {error}") from None
 

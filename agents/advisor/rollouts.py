@@ -21,15 +21,12 @@ from numpy.typing import NDArray
 
 from agents.advisor.guards import Guards
 from agents.bundle import Bundle
-from agents.bundle_files import parse_json
 from agents.bundle_spec import SCALED
 from envs.features import spec_hash
 from envs.inventory import InventoryTask
 from envs.structure import Structure
-from twin.compile import compile_network
 from twin.engine import Twin
 from twin.errors import ConfigError, StaleStateError
-from twin.network import Network
 from twin.state import TwinState, empty_state
 
 __all__ = ["Paths", "Rollouts", "TooSlowError"]
@@ -84,7 +81,7 @@ class Rollouts:
     Parameters
     ----------
     bundle
-        Its network.json is compiled, and must be the one that its manifest states.
+        Its network is compiled for it.
     guards
         Have the arcs' limits for later periods.
     periods
@@ -97,15 +94,16 @@ class Rollouts:
     ConfigError
         When the bundle's environment cannot be made again, its horizon is finite, or ``periods`` is too short for an
         order to reach anybody.
+    BundleError
+        When its network is not the one that it states.
     """
 
     def __init__(self, bundle: Bundle, guards: Guards, periods: int | None, paths: int) -> None:
         self._policy, self._guards, self.paths = bundle, guards, paths
         manifest, arguments = bundle.manifest, bundle.manifest["environment"]["arguments"]
-        compiled = compile_network(Network.parse(parse_json(bundle.contents["network.json"]), where="network.json"))
+        compiled = bundle.network()
         self.task = InventoryTask(compiled, **{name: arguments[name] for name in _SHOWN if name in arguments})
-        same = spec_hash(self.task.fields) == manifest["spec_hash"]
-        if not same or compiled.content_hash() != manifest["network"]["hash"] or arguments.get("finite"):
+        if spec_hash(self.task.fields) != manifest["spec_hash"] or arguments.get("finite"):
             why = "has a finite horizon" if arguments.get("finite") else "cannot be made again from its manifest"
             raise ConfigError(f"guardrails: look_ahead is not possible: the bundle's environment {why}")
         longest = int(Structure.of(compiled).covers.max())

@@ -27,7 +27,7 @@ from agents.advisor.pipeline import seed_of
 from agents.advisor.request import parse_request
 from agents.advisor.rollouts import Rollouts
 from agents.advisor.store import Store
-from twin.errors import ConfigError, StaleStateError
+from twin.errors import BundleError, ConfigError, StaleStateError
 
 __all__ = ["ShadowReport", "shadow_report"]
 
@@ -211,7 +211,7 @@ class _Looks:
                     if ready is None
                     else ready.rollouts
                 )
-            except ConfigError as error:
+            except (BundleError, ConfigError) as error:
                 rollouts = str(error)
             self._loaded[number] = active, rollouts
         return self._loaded[number]

@@ -50,7 +50,8 @@ def card(
         "",
     ]
     if fallback is None:
-        lines.append("No fallback travels with it.")
+        then = "there is no advice" if spec.codec is None else "the middle of the action box decides"
+        lines.append(f"No fallback travels with it: then {then}.")
     else:
         lines.append(f"`{fallback[0]}` decides, tuned on {network['name']}.")
     lines += ["", *_unusual(outliers), "", "## What it was made from", ""]

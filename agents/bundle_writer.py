@@ -97,17 +97,14 @@ def make_spec(task: Task, codec: Codec | None, guardrails: Guardrails | None = N
         from agents.bundle_decoders import switching_data
 
         switching, relations = switching_data(codec), compiled.relation_names
-    arcs = [rails.arcs.get(name) for name in compiled.arc_names]
-    risks = [(None if arc is None else arc.risk) or rails.default.risk or "low" for arc in arcs]
-    freshness = rails.freshness
     spec = Spec(
         fields=tuple(task.fields),
-        ages=tuple(freshness.fields.get(field.name, freshness.maximum_age_seconds) for field in task.fields),
+        ages=tuple(rails.freshness.maximum_age(field.name) for field in task.fields),
         arc_names=compiled.arc_names,
         arc_units=compiled.arc_units,
         rules=OrderRules(top.arc_integer, top.arc_minimum, top.arc_lot, top.arc_maximum),
         order_max=top.arc_order_limit,
-        risks=tuple(risks),
+        risks=tuple(rails.risk_of(name) for name in compiled.arc_names),
         mode="orders" if codec is None else codec.mode,
         codec=None if codec is None or isinstance(codec, SwitchingCodec) else codec,
         switching=switching,

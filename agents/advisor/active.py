@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from agents.advisor.guards import Guards
 from agents.advisor.outliers import OutlierModel
 from agents.bundle import Bundle
 from agents.bundle_policy import Choice
+from agents.bundle_spec import Spec
 from envs.features import Field
 from twin.errors import ConfigError
 
@@ -162,6 +163,16 @@ class Active:
     def arcs(self) -> tuple[str, ...]:
         """What it orders on."""
         return self.bundle.spec.arc_names
+
+    @property
+    def spec(self) -> Spec:
+        """The bundle's, with the ages and risks of the guard file in force: it may be another than the bundle's own."""
+        stated, rails = self.bundle.spec, self.rails
+        return replace(
+            stated,
+            ages=tuple(rails.freshness.maximum_age(field.name) for field in stated.fields),
+            risks=tuple(rails.risk_of(name) for name in stated.arc_names),
+        )
 
     @property
     def hashes(self) -> dict[str, str]:

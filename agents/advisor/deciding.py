@@ -260,7 +260,7 @@ class Deciding(Core):
                 wait = datetime.timedelta(seconds=active.rails.approval.expires_after_seconds)
                 body["expires"] = text_of(tx.now + wait)
         if body["status"] == "proposed" or preview is not None:
-            body["explanation"] = explain(active, assessment, guarded, preview, fields)
+            body["explanation"] = explain(active, assessment, guarded, preview, fields, self.fallback)
         record = tx.append("decision", body)
         self._count(
             tx,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.advisor.active import Active
 from agents.advisor.canonical import plain
+from agents.advisor.fallback import describe
 from agents.advisor.guards import Guarded
 from agents.advisor.pipeline import Assessment, Preview
 
@@ -85,6 +86,7 @@ def explain(
     guarded: Guarded,
     preview: Preview | None,
     fields: list[dict[str, Any]] | str,
+    fallback: str,
 ) -> dict[str, Any]:
     """The explanation of a decision, plain data; docs/advisor.md says what it holds.
 
@@ -92,6 +94,8 @@ def explain(
     ----------
     fields
         From :func:`moving_fields`, or a sentence on why they are not known.
+    fallback
+        A name of :data:`agents.advisor.fallback.FALLBACKS`.
     """
     shown = {} if preview is None else preview.shown
     guards = [
@@ -115,7 +119,7 @@ def explain(
         "distance": distance,
     }
     data["text"] = [
-        *_what(active, assessment, guarded),
+        *_what(active, assessment, guarded, fallback),
         *_costs(active, assessment, preview),
         *_fields(assessment, fields),
         *[f"A guard stepped in ({guard['code']}): {guard['detail']}." for guard in guards],
@@ -124,8 +128,8 @@ def explain(
     return dict(plain(data))
 
 
-def _what(active: Active, assessment: Assessment, guarded: Guarded) -> list[str]:
-    who = "The policy" if assessment.source == "policy" else "The fallback"
+def _what(active: Active, assessment: Assessment, guarded: Guarded, fallback: str) -> list[str]:
+    who = "The policy" if assessment.source == "policy" else f"The fallback ({describe(active, fallback)})"
     why = f" Why not the policy: {assessment.detail}." if assessment.source == "fallback" else ""
     if guarded.orders is None:
         return [f"No orders: a guard blocks.{why}"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agents.advisor.active import Active, Decided
 
-__all__ = ["FALLBACKS", "Fallback", "bundled", "hold", "middle"]
+__all__ = ["FALLBACKS", "Fallback", "bundled", "describe", "hold", "middle"]
 
 FloatArray = NDArray[np.float64]
 
@@ -37,3 +37,13 @@ def hold(active: Active, _values: FloatArray) -> Decided:
 
 #: By name, as a record names them: a replay must find the same one.
 FALLBACKS: dict[str, Fallback] = {"bundle": bundled, "middle": middle, "hold": hold}
+
+
+def describe(active: Active, name: str) -> str:
+    """Who a fallback is, for people."""
+    if name == "hold":
+        return "no order"
+    own = active.bundle.fallback
+    if name == "bundle" and own is not None:
+        return f"{own.policy}, tuned"
+    return "none" if active.bundle.spec.codec is None else "the middle of the action box"

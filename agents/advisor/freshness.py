@@ -46,7 +46,7 @@ def check_freshness(
     """
     problems = []
     ages = {name: (now - moment).total_seconds() for name, moment in times.items()}
-    limits = {**dict.fromkeys(fields, rules.maximum_age_seconds), **rules.fields}
+    limits = {name: rules.maximum_age(name) for name in fields}
     # One sentence for all fields that share a time: a hundred would bury the cause.
     shared = [limit for name, limit in limits.items() if name not in times and limit is not None]
     wanted: dict[str, float | None] = {name: limits[name] for name in times if name != AS_OF}

@@ -91,6 +91,10 @@ class FreshnessRules(StrictModel):
     #: How far this machine's clock may step back before nothing is decided.
     clock_tolerance_seconds: NonNegative = 5.0
 
+    def maximum_age(self, field: str) -> float | None:
+        """Seconds that a field's value may be old; None where its age is not looked at."""
+        return self.fields.get(field, self.maximum_age_seconds)
+
 
 class OutlierRules(StrictModel):
     """What happens with a state unlike those of training."""
@@ -192,6 +196,11 @@ class Guardrails(StrictModel):
         except NetworkError as error:
             raise ConfigError(str(error)) from None
         return cls.parse(data, str(path))
+
+    def risk_of(self, arc: str) -> Literal["low", "high"]:
+        """Whether an arc is never ordered on without a person."""
+        own = self.arcs.get(arc)
+        return (None if own is None else own.risk) or self.default.risk or "low"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that :meth:`parse` reads."""

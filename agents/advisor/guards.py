@@ -115,7 +115,7 @@ class Guards:
         _known("freshness.fields", rails.freshness.fields, [entry.name for entry in spec.fields])
         arcs = [_merged(rails.default, rails.arcs.get(name)) for name in self.names]
         self._closed = np.array([bool(arc.closed) for arc in arcs])
-        self.high_risk = np.array([arc.risk == "high" for arc in arcs])
+        self.high_risk = np.array([rails.risk_of(name) == "high" for name in self.names])
         self._increase = _limit(arc.maximum_increase for arc in arcs)
         self._decrease = _limit(arc.maximum_decrease for arc in arcs)
         self._maximum = np.minimum(np.minimum(_limit(arc.maximum for arc in arcs), spec.rules.maximum), _LARGEST)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from agents.advisor.approvals import Proposal
 from agents.advisor.decision import Decision
 from agents.advisor.errors import AdvisorError
+from agents.advisor.fallback import describe
 from agents.advisor.guardrails import Guardrails
 from agents.advisor.lookup import find_decision, list_decisions, search_records
 from agents.advisor.outliers import OutlierModel
@@ -74,7 +75,7 @@ def spec(parts: _Parts) -> Response:
     return answer(
         {
             **active.hashes,
-            **active.bundle.spec.to_dict(),
+            **active.spec.to_dict(),
             "limits": [*active.guards.limit_names],
             "freshness": active.rails.freshness.model_dump(mode="json"),
         }
@@ -92,6 +93,7 @@ def bundle(parts: _Parts) -> Response:
             "name": active.bundle.path.name,
             "highest_mode": active.highest_mode,
             "valid_until": active.valid_until,
+            "fallback": describe(active, parts.advisor.fallback),
             "guardrails": active.rails.to_dict(),
             "guardrails_hash": active.rails.content_hash,
             "manifest": dict(active.bundle.manifest),

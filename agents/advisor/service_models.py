@@ -121,8 +121,8 @@ class Halt(StrictModel):
 class Activation(StrictModel):
     """A bundle of the service's folder of bundles.
 
-    Without ``guardrails`` a guard file that a person gave stays, else it is the bundle's own; without ``outliers`` it is
-    the bundle's own.
+    Without ``guardrails`` a guard file that a person gave stays, else it is the bundle's own; without ``outliers`` they
+    are the bundle's own.
     """
 
     bundle: _Name

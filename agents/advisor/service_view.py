@@ -12,6 +12,7 @@ from agents.advisor.approvals import Proposal
 from agents.advisor.clock import parse_time
 from agents.advisor.decision import Decision
 from agents.advisor.errors import AdvisorError
+from agents.advisor.fallback import describe
 from agents.advisor.modes import MODES, counts_since
 from agents.advisor.store import Record
 
@@ -151,7 +152,7 @@ def health(advisor: Advisor) -> dict[str, Any]:
     try:
         active = advisor.active
         found |= {"bundle": active.bundle_id, "name": active.bundle.path.name, "valid_until": active.valid_until}
-        found |= {"highest": active.highest_mode, "trouble": None}
+        found |= {"highest": active.highest_mode, "fallback": describe(active, advisor.fallback), "trouble": None}
         found["currency"] = active.bundle.spec.currency
         found["drift_limit"] = None if active.outliers is None else active.outliers.drift.threshold
     except AdvisorError as error:
@@ -160,6 +161,7 @@ def health(advisor: Advisor) -> dict[str, Any]:
             "name": None,
             "valid_until": None,
             "highest": None,
+            "fallback": None,
             "drift_limit": None,
             "currency": "",
         }

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.advisor import Advisor
+from agents.advisor import Advisor, AdvisorError
 from agents.advisor.active import Active
-from agents.advisor.fallback import bundled
+from agents.advisor.fallback import bundled, describe
 from agents.advisor.guardrails import Guardrails
 from agents.advisor.replay import replay
 from agents.baselines.base_stock import BaseStock
@@ -95,3 +95,48 @@ def test_a_guard_file_that_does_not_fit_leaves_the_active_bundle(
     with pytest.raises(ConfigError):
         advisor.activate(other, person="planner")
     assert advisor.active.bundle_id == bundle.bundle_id
+
+
+def test_a_guard_file_that_a_person_gave_outlives_the_bundle_and_a_bundles_own_does_not(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    advisor = Advisor(bundle, tmp_path / "store.db")
+    plain = write(tmp_path / "plain", InventoryTask("five_site_distribution", action_mode="quantity"))
+    # Nobody gave one: the guard file is the bundle's each time. The fields are the same, so its picture stays.
+    advisor.activate(plain, person="planner")
+    assert advisor.active.rails == Guardrails()
+    assert advisor.active.outliers is not None
+    strict = Guardrails.parse({"default": {"maximum": 1.0}}, "test")
+    advisor.activate(plain, person="planner", guardrails=strict)
+    advisor.activate(bundle, person="planner")
+    assert advisor.active.rails == strict
+    # Through a rollback and a process of its own too.
+    again = Advisor(None, tmp_path / "store.db")
+    again.roll_back(person="planner")
+    again.activate(bundle, person="planner")
+    assert again.active.rails == strict
+    assert again.active.outliers is not None
+    assert again.active.outliers.threshold == (bundle.outliers or {})["threshold"]
+
+
+def test_who_was_faster_wins(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (Advisor(bundle, tmp_path / "store.db") for _ in range(2))
+    of = Active.of
+
+    def meanwhile(loaded: Bundle, settings: Any) -> Active:
+        monkeypatch.setattr(Active, "of", of)
+        second.activate(bundle, person="planner", guardrails=Guardrails())
+        return of(loaded, settings)
+
+    monkeypatch.setattr(Active, "of", meanwhile)
+    with pytest.raises(AdvisorError, match="CONFLICT"):
+        first.activate(bundle, person="planner")
+
+
+def test_the_fallback_is_named_for_people(bundle: Bundle, tmp_path: Path) -> None:
+    plain = write(tmp_path / "plain", InventoryTask("five_site_distribution"))
+    said = [describe(Active.of(one, Active.settings_of(one, None, None)), "bundle") for one in (bundle, plain)]
+    assert said == ["base_stock, tuned", "the middle of the action box"]
+    cards = [one.contents["card.md"].decode() for one in (bundle, plain)]
+    assert "`base_stock` decides" in cards[0]
+    assert "No fallback travels with it: then the middle of the action box decides." in cards[1]

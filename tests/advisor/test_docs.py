@@ -43,7 +43,7 @@ def test_the_page_shows_what_a_report_and_an_explanation_hold(bundle: Bundle) ->
     (block,) = re.findall(r"^```json\n(.*?)^```", TEXT, re.S | re.M)
     assert set(json.loads(block)) == set(ACTUAL_KEYS)
     active = Active.of(bundle, Active.settings_of(bundle, Guardrails(), None))
-    told = explain(active, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None, [])
+    told = explain(active, Assessment("fallback", None, "", None, None, None), Guarded(None, ()), None, [], "bundle")
     rows = re.findall(r"^\| `(\w+)` \|", TEXT[TEXT.index("## Explanation") : TEXT.index("## Approvals")], re.M)
     assert set(rows) == set(told)
 

@@ -18,11 +18,16 @@ from agents.advisor.clock import text_of
 from agents.advisor.replay import replay
 from agents.advisor.service_limits import RateLimiter
 from agents.advisor.tokens import remove_token
+from agents.baselines.simulation import acting_task
 from agents.bundle import Bundle
+from agents.bundle_rules import export_rule
+from agents.registry import baseline, load_class
 from envs.inventory import InventoryTask
 from tests.advisor.desk import Client, Desk, said
 from tests.advisor.helpers import ARCS, Rig, rails
 from tests.agents.test_bundle import write
+from twin.compile import compile_network
+from twin.library import resolve
 
 NORTH = "on_hand[north/item]"
 
@@ -452,13 +457,68 @@ def test_only_bundles_of_its_folder_are_activated_and_a_bad_one_changes_nothing(
     shutil.copytree(bundle.path, desk.rig.folder / "good")
     odd = {"bundle": "good", "guardrails": {"highest_mod": "shadow"}}
     assert said(desk.post("/v1/bundles/activate", odd)) == (400, "REQUEST")
+    strange = {"bundle": "good", "guardrails": {"arcs": {"nowhere": {"closed": True}}}}
+    assert said(desk.post("/v1/bundles/activate", strange)) == (422, "UNFIT")
     assert desk.get("/v1/bundle").json()["activation"] == 1
-    # Guards that are not given again stay: a new policy must not lose them.
+    # Guards that a person gave stay: a new policy must not lose them.
     assert desk.post("/v1/bundles/activate", {"bundle": "good"}).status_code == 200
     assert desk.get("/v1/bundle").json()["guardrails_hash"] == desk.rig.rails.content_hash
     strict = rails(default={"maximum": 1.0}).to_dict()
     assert desk.post("/v1/bundles/activate", {"bundle": "good", "guardrails": strict}).status_code == 200
     assert max(desk.decide()["orders"].values()) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("status_switching", "decides moves on contracts"),
+        ("risk_switching", "decides moves"),
+        ("exponential_smoothing", "remembers what has been"),
+    ],
+)
+def test_a_bundle_that_the_advisor_does_not_take_says_why(desk: Desk, name: str, message: str) -> None:
+    network = "prolonged_shortage" if "switching" in name else "five_site_distribution"
+    found = resolve(network)
+    compiled = compile_network(found.model_copy(update={"records": True}) if "switching" in name else found)
+    task = acting_task(compiled, name, horizon=40)
+    export_rule(
+        desk.rig.folder / "other.zip",
+        name=name,
+        parameters=load_class(baseline(name).path).space(task).start,
+        task=task,
+        environment_id="x",
+        arguments={},
+        training_info={},
+    )
+    response = desk.post("/v1/bundles/activate", {"bundle": "other.zip"})
+    assert said(response) == (422, "UNFIT")
+    assert message in response.json()["detail"]
+    assert desk.get("/v1/bundle").json()["activation"] == 1
+    assert desk.rig.last("activation_refused")["person"] == "the approver"
+    assert desk.decide()["status"] == "proposed"
+
+
+def test_a_broken_active_bundle_does_not_stand_in_the_way_of_a_good_one(desk: Desk, bundle: Bundle) -> None:
+    for name in ("first", "good"):
+        shutil.copytree(bundle.path, desk.rig.folder / name)
+    assert desk.post("/v1/bundles/activate", {"bundle": "first"}).status_code == 200
+    (desk.rig.folder / "first" / "weights.npz").unlink()
+    desk.rig.advisor.current = None
+    assert said(desk.post("/v1/decisions", desk.rig.state())) == (422, "BAD_BUNDLE")
+    assert desk.post("/v1/bundles/activate", {"bundle": "good"}).status_code == 200
+    assert desk.get("/v1/bundle").json()["guardrails_hash"] == desk.rig.rails.content_hash
+
+
+def test_ages_and_risks_are_those_of_the_guard_file_in_force(
+    make: Callable[..., Rig], open_desk: Callable[..., Desk]
+) -> None:
+    ages = {"maximum_age_seconds": 900.0, "fields": {"on_hand[north/item]": 60.0}}
+    desk = open_desk(make(freshness=ages, arcs={ARCS[0]: {"risk": "high"}}))
+    spec = desk.get("/v1/spec").json()
+    stated = {field["name"]: field["maximum_age_seconds"] for field in spec["observation"]}
+    assert stated.pop("on_hand[north/item]") == 60.0
+    assert set(stated.values()) == {900.0}
+    assert [action["risk"] for action in spec["actions"]] == ["high", "low", "low", "low", "low"]
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------

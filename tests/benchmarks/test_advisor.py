@@ -45,7 +45,7 @@ def test_decision(benchmark, bundle, tmp_path, what):
         guarded = active.guards.apply(assessment.decided.orders, Facts("2026-01-01"))
         if what == "and explained":
             fields = moving_fields(active, request.values, assessment.decided.orders)
-            explain(active, assessment, guarded, None, fields)
+            explain(active, assessment, guarded, None, fields, "middle")
         if what == "and looked ahead":
             active.look_ahead(request, guarded.orders, np.zeros(5), 1)
 

@@ -9,7 +9,7 @@ A bundle is a folder of plain files, or a zip of them that has the same bytes wh
     policy.onnx         the same network for any ONNX runtime: raw observations in, actions and orders out
     golden.npz          observations with the actions and orders they must give; run at every load
     fallback.json       a tuned classical policy for when the policy may not decide, with golden cases of its own
-    guardrails.yaml     the guard file that the advisor takes where none is given
+    guardrails.yaml     the guard file that the advisor takes where a person has given none
     ood.json            what states of training look like, and how often usual ones raise an alarm
     evaluation.json     cost, tail and service beside the classical policies, with intervals
     card.md             all of that for people

@@ -295,7 +295,7 @@ def _data_ids(provenance: Mapping[str, Any]) -> Any:
 
 
 def _guard_file(rails: Guardrails) -> bytes:
-    head = "# The guard file that the advisor takes where none is given; docs/advisor.md has every setting.\n"
+    head = "# The guard file that the advisor takes where a person has given none; docs/advisor.md has every setting.\n"
     return (head + yaml.safe_dump(rails.to_dict(), sort_keys=False, allow_unicode=True)).encode()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agents.bundle_policy import Chooser
 
 __all__ = ["Advice", "Change", "Check", "Move", "OrderRules", "Recommendation", "limit_orders", "place_orders"]
-__all__ += ["read_memory", "read_state"]
+__all__ += ["changes_between", "read_memory", "read_state"]
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["pass", "modify", "block"]
@@ -282,7 +282,7 @@ def place_orders(orders: FloatArray, rules: OrderRules, names: Sequence[str]) ->
     )
     checks = []
     for code, before, after, what, none in steps:
-        changes = _changes(before, after, names)
+        changes = changes_between(before, after, names)
         detail = f"{len(changes)} orders {what}" if changes else none
         checks.append(Check(code, "modify" if changes else "pass", detail, changes))
     return placed, tuple(checks)
@@ -297,14 +297,15 @@ def limit_orders(
     """
     cap = np.where(rules.integer, np.floor(order_max + 1e-9), order_max)
     out = np.minimum(orders, largest_useful_orders(cap, rules.minimum, rules.lot))
-    changes = _changes(orders, out, names)
+    changes = changes_between(orders, out, names)
     detail = (
         f"{len(changes)} orders cut to the capacity of their arc" if changes else "no order exceeds its arc's capacity"
     )
     return out, Check("ORDER_LIMIT", "modify" if changes else "pass", detail, changes)
 
 
-def _changes(before: FloatArray, after: FloatArray, names: Sequence[str]) -> tuple[Change, ...]:
+def changes_between(before: FloatArray, after: FloatArray, names: Sequence[str]) -> tuple[Change, ...]:
+    """The arcs on which orders (A,) differ, with both amounts."""
     return tuple(
         Change(name, a, b) for name, a, b in zip(names, before.tolist(), after.tolist(), strict=True) if a != b
     )

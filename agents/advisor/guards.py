@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.advice import Change, Check, OrderRules, limit_orders, place_orders
+from agents.advice import Check, OrderRules, changes_between, limit_orders, place_orders
 from agents.advisor.guardrails import ArcLimits, Guardrails, SumLimit
 from agents.advisor.lots import Lots
 from agents.bundle_spec import Spec
@@ -172,7 +172,7 @@ class Guards:
         orders, placed = place_orders(orders, self._rules, self.names)
         orders, limited = limit_orders(orders, self._order_max, self._rules, self.names)
         checks += [*placed, limited]
-        low, high = self.bounds(facts)
+        low, high = self._bounds(facts)
         crossed = np.flatnonzero(low > high)
         if len(crossed):
             a = int(crossed[0])
@@ -198,7 +198,7 @@ class Guards:
             checks.append(check)
             if check.verdict == "block":
                 return Guarded(None, tuple(checks))
-        broken = self.broken(orders, facts)
+        broken = self._broken(orders, low, high, facts)
         if broken:
             # It cannot happen; were a guard wrong after all, this is where it stops.
             checks.append(Check("HARD_LIMIT", "block", broken))
@@ -206,7 +206,7 @@ class Guards:
         checks.append(Check("HARD_LIMIT", "pass", "the final orders satisfy every limit"))
         return Guarded(orders, tuple(checks))
 
-    def bounds(self, facts: Facts) -> tuple[FloatArray, FloatArray]:
+    def _bounds(self, facts: Facts) -> tuple[FloatArray, FloatArray]:
         """Lowest and highest feasible order of each arc, (A,) units; a closed arc is 0 whatever its last order was."""
         closed = self._closed | np.array([name in facts.closed for name in self.names])
         previous = np.array([facts.previous.get(name, np.nan) for name in self.names])
@@ -215,9 +215,8 @@ class Guards:
         high = self._lots.down(np.where(known, np.minimum(previous + self._increase, self._maximum), self._maximum))
         return np.where(closed, 0.0, low), np.where(closed, 0.0, high)
 
-    def broken(self, orders: FloatArray, facts: Facts) -> str:
+    def _broken(self, orders: FloatArray, low: FloatArray, high: FloatArray, facts: Facts) -> str:
         """A sentence on the first hard limit that orders break; empty when they break none."""
-        low, high = self.bounds(facts)
         for a, name in enumerate(self.names):
             # "not <=" rather than ">": a NaN must not pass.
             if not low[a] <= orders[a] <= high[a] or not self._lots.allows(a, float(orders[a])):
@@ -231,7 +230,7 @@ class Guards:
     def _step(
         self, checks: list[Check], code: str, before: FloatArray, after: FloatArray, what: str, none: str
     ) -> FloatArray:
-        changes = _changes(before, after, self.names)
+        changes = changes_between(before, after, self.names)
         detail = f"{len(changes)} orders {what}" if changes else none
         checks.append(Check(code, "modify" if changes else "pass", detail, changes))
         return after
@@ -254,7 +253,7 @@ class Guards:
             if _use(factors, after) <= left:
                 break
         after = self._fill(factors, orders, after, left)
-        changes = _changes(orders, after, self.names)
+        changes = changes_between(orders, after, self.names)
         detail = f"'{limit.name}': {use:g} cut to {_use(factors, after):g} of {left:g} {limit.unit}"
         return after, Check(code, "modify", detail, changes)
 
@@ -280,11 +279,6 @@ def _left(limit: SumLimit, facts: Facts) -> float:
 def _use(factors: FloatArray, orders: FloatArray) -> float:
     """The exact sum of the products, rounded once: the same whatever the order of the arcs."""
     return math.fsum((factors * orders).tolist())
-
-
-def _changes(before: FloatArray, after: FloatArray, names: Sequence[str]) -> tuple[Change, ...]:
-    rows = zip(names, before.tolist(), after.tolist(), strict=True)
-    return tuple(Change(name, a, b) for name, a, b in rows if a != b)
 
 
 def _known(place: str, given: Mapping[str, object], allowed: Sequence[str]) -> None:

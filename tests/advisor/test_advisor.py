@@ -19,7 +19,7 @@ from agents.advisor.pipeline import Preview
 from agents.advisor.replay import replay
 from agents.bundle import Bundle
 from envs.inventory import InventoryTask
-from tests.advisor.helpers import Rig, rails, refused
+from tests.advisor.helpers import ARCS, Rig, rails, refused
 from tests.agents.test_bundle import write
 from twin.errors import BundleError, ConfigError
 
@@ -272,10 +272,17 @@ def test_a_bundle_that_cannot_be_trusted_is_refused_and_the_active_one_stays(rig
     (broken / "weights.npz").write_bytes(b"x")
     with pytest.raises(BundleError):
         rig.advisor.activate(broken, person="planner")
-    with pytest.raises(ConfigError):
-        rig.advisor.activate(rig.bundle, person="planner", guardrails=rails(highest_mode="autonomous"))
+    with pytest.raises(ConfigError, match="did you mean"):
+        rig.advisor.activate(rig.bundle, person="planner", guardrails=rails(prices={ARCS[0][:-1]: 1.0}))
     assert rig.kinds()[-2:] == ["activation_refused", "activation_refused"]
     assert rig.advisor.decide(rig.state()).body["activation"] == 1
+
+
+def test_nothing_is_autonomous_where_nobody_says_what_training_looked_like(bundle: Bundle, tmp_path: Path) -> None:
+    advisor = Advisor(bundle, tmp_path / "s.db")
+    with pytest.raises(ConfigError, match="there is no outlier model"):
+        advisor.activate(bundle, person="planner", guardrails=rails(highest_mode="autonomous"))
+    advisor.close()
 
 
 def test_a_rollback_to_files_that_changed_is_refused_and_the_active_one_stays(

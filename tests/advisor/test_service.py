@@ -6,9 +6,11 @@ import datetime
 import json
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'cogtwin[serve]'")
@@ -333,6 +335,30 @@ def test_a_clock_that_goes_back_decides_nothing(desk: Desk) -> None:
     assert said(desk.post("/v1/decisions", desk.rig.state())) == (503, "CLOCK_BACKWARDS")
 
 
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        (lambda *_: 1 / 0, "POLICY_EXCEPTION"),
+        (lambda *_: np.full((1, 5), np.nan, dtype=np.float32), "POLICY_NAN"),
+        (lambda *_: time.sleep(0.3), "POLICY_TIMEOUT"),
+    ],
+)
+def test_a_policy_that_fails_is_advice_of_the_fallback_and_where_that_fails_too_there_is_none(
+    make: Callable[..., Rig],
+    open_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
+    scores: Callable[..., Any],
+    reason: str,
+) -> None:
+    desk = open_desk(make(policy_timeout_seconds=0.1))
+    monkeypatch.setattr("agents.runtime.Mlp.scores", scores)
+    decision = desk.decide()
+    assert (decision["status"], decision["source"], decision["reason"]) == ("proposed", "fallback", reason)
+    assert decision["explanation"]["text"][0].startswith("The fallback (the middle of the action box) ")
+    monkeypatch.setattr("agents.advisor.active.Active.middle", lambda *_: 1 / 0)
+    assert said(desk.post("/v1/decisions", desk.rig.state(), "planner")) == (422, "NO_FALLBACK")
+
+
 def test_all_arcs_masked_and_orders_that_no_guard_passes(
     make: Callable[..., Rig], open_desk: Callable[..., Desk]
 ) -> None:
@@ -580,6 +606,22 @@ def test_a_store_that_is_gone(desk: Desk) -> None:
     assert str(desk.rig.folder) not in response.text
     assert "advisor_store_up 0.0" in desk.get("/metrics").text.splitlines()
     (desk.rig.folder / "away.db").rename(desk.rig.folder / "store.db")
+    desk.decide()
+    assert verify(desk.rig.store).ok
+
+
+def test_a_full_disk(desk: Desk) -> None:
+    connection = desk.rig.store.database._connection  # type: ignore[attr-defined]
+    desk.decide()
+    connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+    # What fits into the last page still is an answer on record; then there is none without one.
+    for _ in range(20):
+        response = desk.post("/v1/decisions", desk.rig.state(), "planner")
+        if response.status_code != 200:
+            break
+    assert said(response) == (503, "NO_RECORD")
+    assert "full" in response.json()["detail"]
+    connection.execute("PRAGMA max_page_count = 100000")
     desk.decide()
     assert verify(desk.rig.store).ok
 

@@ -158,14 +158,22 @@ def test_it_begins_again_where_it_was(served: tuple[str, str, Any], folder: Path
         ("certificate=x.pem key=y.pem", "no file x.pem"),
         ("plain=perhaps", "'yes' or 'no'"),
         ("prot=80", "did you mean 'port'"),
-        ("outliers=no.json", "cannot read no.json"),
-        (f"outliers={__file__}", "is not JSON"),
     ],
 )
 def test_a_wrong_start_says_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
 ) -> None:
     assert main(["serve", f"store={tmp_path}/s.db", *line.split()]) == USAGE
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "s.db").exists()
+
+
+@pytest.mark.parametrize(("file", "message"), [("no.json", "cannot read no.json"), (__file__, "is not JSON")])
+def test_a_picture_of_training_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
+) -> None:
+    add_token(tmp_path / "s.db.tokens", "ann", "viewer")
+    assert main(["serve", f"store={tmp_path}/s.db", "bundle=x", f"outliers={file}"]) == USAGE
     assert message in capsys.readouterr().err
     assert not (tmp_path / "s.db").exists()
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from agents.registry import baseline
 from experiments.benchmark_config import EntryConfig, SuiteConfig
+from experiments.bounds import check_bound
 from experiments.cli import compose
-from experiments.config import NetworkConfig, SubjectConfig, TrainConfig, parse
+from experiments.config import EnvConfig, NetworkConfig, SubjectConfig, TrainConfig, parse
 from experiments.problems import compiled_network
 from twin.errors import CogTwinError, ConfigError
+from twin.scenarios import Scenario
 
 __all__ = ["Item", "suite_items"]
 
@@ -40,7 +42,7 @@ class Item:
     seed
         Of training; 0 for the others.
     network_hash
-        Of the compiled network.
+        Of the compiled network, with the scenario that is laid over it.
     evaluation
         ``exact``, ``simulated`` or ``published``.
     path_seeds
@@ -99,14 +101,15 @@ def suite_items(suite: SuiteConfig, *, smoke: bool = False) -> list[Item]:
         When an entry does not resolve, with its name; or two cells are the same.
     """
     items: list[Item] = []
+    hashes: dict[str, str] = {}
     # Composed once for each entry: cells and seeds differ in values alone.
     composed = [_composed(suite, entry, smoke) for entry in suite.entries]
     for network, cell in _cells(suite):
-        network_hash = compiled_network(network).content_hash()
         for entry, data in zip(suite.entries, composed, strict=True):
             for seed in entry.seeds:
                 try:
                     config = _resolved(entry, data, network, seed)
+                    network_hash = _network_hash(config, hashes)
                 except CogTwinError as error:
                     raise ConfigError(f"{_place(suite, entry)}, cell {cell}: {error}") from None
                 paths = min(entry.paths, _SMOKE_PATHS) if smoke else entry.paths
@@ -129,6 +132,15 @@ def suite_items(suite: SuiteConfig, *, smoke: bool = False) -> list[Item]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"suite {suite.name}: two items are called '{twice}'")
     return items
+
+
+def _network_hash(config: Mapping[str, Any], known: dict[str, str]) -> str:
+    """Hash of the network of an item with what is laid over it; ``known`` are those of the items before."""
+    problem = json.dumps({key: config[key] for key in ("network", "env", "scenario")})
+    if problem not in known:
+        env, scenario = EnvConfig(**config["env"]), Scenario.model_validate(config["scenario"])
+        known[problem] = compiled_network(NetworkConfig(**config["network"]), env, scenario).content_hash()
+    return known[problem]
 
 
 def _cells(suite: SuiteConfig) -> list[tuple[NetworkConfig, str]]:
@@ -175,11 +187,8 @@ def _resolved(entry: EntryConfig, data: dict[str, Any], network: NetworkConfig, 
     config = parse(SubjectConfig, {**data, "policy": entry.policy})
     if entry.kind == "policy":
         baseline(str(entry.policy))
-    elif config.evaluation.warm_up > 0 and not config.env.finite:
-        raise ConfigError(
-            "a hindsight bound begins at the start of the network, and so must what it bounds: use "
-            f"evaluation.warm_up=0 in the overrides of the suite (received {config.evaluation.warm_up})"
-        )
+    else:
+        check_bound(config.env, config.evaluation, min(entry.paths, config.evaluation.paths))
     return config.model_dump(mode="json")
 
 

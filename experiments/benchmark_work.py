@@ -129,7 +129,7 @@ def _bound(item: Item, config: SubjectConfig, compiled: CompiledNetwork) -> Resu
         totals = [hindsight_plan(state, draws, replica=b, with_terminal_value=True).cost for b in range(state.replicas)]
         costs = (np.array(totals) / periods).tolist()
     else:
-        costs = hindsight_costs(compiled, env, evaluation, item.paths).tolist()
+        costs = hindsight_costs(compiled, config.network, env, evaluation, item.paths).tolist()
     seconds = round(time.perf_counter() - started, 2)
     result = {"cost": float(np.mean(costs)), "costs": costs, "paths": _paths(evaluation), "seconds": seconds}
     return {**result, **_known(compiled, env.finite)}

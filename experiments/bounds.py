@@ -39,18 +39,14 @@ def check_bound(env: EnvConfig, evaluation: EvaluationConfig, paths: int) -> Non
 
 
 def hindsight_costs(
-    compiled: CompiledNetwork,
-    env: EnvConfig,
-    evaluation: EvaluationConfig,
-    paths: int,
-    network: NetworkConfig | None = None,
+    compiled: CompiledNetwork, network: NetworkConfig, env: EnvConfig, evaluation: EvaluationConfig, paths: int
 ) -> NDArray[np.float64]:
     """Least cost per period that foresight could reach on each of the first ``paths`` paths, from where they begin.
 
-    ``network`` is the liner network of routing.
+    ``network`` says which liner network, in routing.
     """
     seed = world_seed(Purpose.EVALUATION, evaluation.seed)
-    if env.routes and network is not None:
+    if env.routes:
         with tqdm(total=paths, desc="hindsight bound", unit="path", disable=None, leave=False) as bar:
             return foresight_costs(routing_task(network, env), seed, paths, bar.update)
     periods = env.horizon if env.finite else evaluation.periods

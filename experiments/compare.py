@@ -128,7 +128,7 @@ def compare(config: CompareConfig) -> Compared:
     """
     launcher = make_launcher(config.launcher, config.jobs)
     contenders, compiled, env, network = gather(config)
-    bound = hindsight_costs(compiled, env, config.evaluation, config.bound, network) if config.bound else None
+    bound = hindsight_costs(compiled, network, env, config.evaluation, config.bound) if config.bound else None
     exact = _exact(contenders) if config.exact else None
     comparison = compared(
         compiled.network,

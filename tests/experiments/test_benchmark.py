@@ -22,7 +22,8 @@ from experiments.benchmark_config import BenchmarkConfig, SuiteConfig
 from experiments.benchmark_items import suite_items
 from experiments.benchmark_table import suite_table
 from experiments.cli import compose
-from experiments.config import parse
+from experiments.compare import compare
+from experiments.config import CompareConfig, parse
 from twin import library
 from twin.errors import ConfigError
 
@@ -353,3 +354,56 @@ def test_published_paths_are_those_of_the_publication(tmp_path: Path) -> None:
     assert -30.0 * bound.cost.mean == pytest.approx(1023.9, abs=0.05)
     assert base_stock.over_bound is not None
     assert base_stock.over_bound.low > 0.0
+
+
+def test_a_suite_routes_and_meets_scenarios(tmp_path: Path) -> None:
+    """A liner network in a scenario: policies that route and the bound of foresight, on the same paths."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    words = ["env=routing", "env.horizon=7", "evaluation=smoke", "evaluation.paths=2"]
+    changes = {
+        "cells": [{"network": "baltic"}],
+        "evaluation": "simulated",
+        "references": ["routing_static"],
+        "entries": [{"policy": "routing_static"}, {"policy": "routing_cheapest"}, {"bound": "hindsight", "paths": 2}],
+    }
+    hashes = set()
+    for scenario in ("three_ports", "canal_shut"):
+        data = {**TINY, **changes, "overrides": [*words, f"scenario={scenario}"]}
+        found = suite_items(parse(BenchmarkConfig, {"suite": data}).suite)
+        assert {item.subject_config.env.routing.scenario for item in found} == {scenario}
+        hashes |= {item.network_hash for item in found}
+    assert len(hashes) == 2
+    result = benchmark(parse(BenchmarkConfig, {"suite": data, "output": str(tmp_path)}))
+    assert result.failed == {}
+    static, cheapest, bound = (
+        stored(result.folder, f"baltic-{name}") for name in ("routing_static", "routing_cheapest", "hindsight")
+    )
+    assert (np.array(bound["costs"]) < np.array(static["costs"])).all()
+    assert (np.array(bound["costs"]) < np.array(cheapest["costs"])).all()
+    here = compare(
+        parse(
+            CompareConfig,
+            compose(
+                "compare",
+                [
+                    *words,
+                    f"scenario={scenario}",
+                    "network=baltic",
+                    "policies=[routing_static,routing_cheapest]",
+                ],
+            ),
+        )
+    )
+    assert here.comparison.costs["routing_static"][0].tolist() == static["costs"]
+
+
+def test_a_scenario_of_a_suite_is_part_of_its_networks() -> None:
+    """Classical policies and agents of a suite are tuned, trained and measured on the network with the outage."""
+    ends = ["env.finite=true", "env.horizon=40"]
+    usual, hit = (
+        suite_items(parse(BenchmarkConfig, {"suite": suite(overrides=[*ends, *more])}).suite)
+        for more in ([], ["scenario=supplier_outage"])
+    )
+    for before, after in zip(usual, hit, strict=True):
+        assert before.name == after.name
+        assert before.network_hash != after.network_hash

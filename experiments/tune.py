@@ -148,7 +148,8 @@ def search(config: TuneConfig, call: str = "experiments.tune_work:tuning_costs")
     """
     import_optuna()
     check_search(config)
-    definition = {**config.definition(), "network_hash": compiled_network(config.network, config.env).content_hash()}
+    compiled = compiled_network(config.network, config.env, config.scenario)
+    definition = {**config.definition(), "network_hash": compiled.content_hash()}
     folder = Path(config.output) / config.name
     launcher = make_launcher(config.launcher, config.jobs, folder / "logs")
     folder.mkdir(parents=True, exist_ok=True)

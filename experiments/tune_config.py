@@ -22,6 +22,7 @@ from experiments.config import (
     parse,
 )
 from twin.errors import CogTwinError, ConfigError, did_you_mean
+from twin.scenarios import Scenario
 from twin.schema import Flag, StrictModel
 
 __all__ = ["Parameter", "SearchConfig", "TuneConfig", "check_search", "train_config"]
@@ -120,6 +121,7 @@ class TuneConfig(StrictModel):
 
     network: NetworkConfig
     env: EnvConfig = EnvConfig()
+    scenario: Scenario = Scenario()
     agent: AgentConfig = AgentConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

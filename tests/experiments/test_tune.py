@@ -22,6 +22,7 @@ from experiments.cli import compose
 from experiments.config import TrainConfig, parse
 from experiments.loading import load_run
 from experiments.monte_carlo import measure_evaluation
+from experiments.problems import compiled_network
 from experiments.runs import RunFolder
 from experiments.statistics_bands import interquartile_mean
 from experiments.tune import Found, main, search, tune
@@ -330,6 +331,36 @@ def test_a_trial_is_trained_and_measured_on_the_tuning_seeds(tmp_path: Path) -> 
     }
     assert costs == on[Purpose.TUNING] != on[Purpose.EVALUATION]
     assert tuning_costs(request) == costs  # finished: measured again, not trained again
+
+
+def test_a_search_meets_a_scenario(tmp_path: Path) -> None:
+    """It is part of what is searched on: of every trial, and of the definition that a second start must share."""
+    ends = ["env.finite=true", "env.horizon=20", "scenario=demand_surge", "scenario.surges.surge.start=4"]
+    one = config(tmp_path, *ends, trials=1)
+    assert train_config(one, {}, 0).scenario == one.scenario
+    search(one, VALLEY)
+    kept = yaml.safe_load((tmp_path / "s" / "search.yaml").read_text())
+    assert kept["network_hash"] != compiled_network(one.network, one.env).content_hash()
+    with pytest.raises(ConfigError, match=r"scenario\.surges\.surge\.start: 4 there, 5 now"):
+        search(config(tmp_path, *ends[:-1], "scenario.surges.surge.start=5", trials=1), VALLEY)
+    with pytest.raises(ConfigError, match="are not among those that are measured"):
+        check_search(config(tmp_path, "scenario=demand_surge", "evaluation.warm_up=104"))
+    with pytest.raises(ConfigError, match=r"'scenario\.name' says what is to be learned"):
+        check_search(config(tmp_path, space={"scenario.name": {"kind": "categorical", "choices": ["a", "b"]}}))
+
+
+def test_routing_is_searched(tmp_path: Path) -> None:
+    """A trial of a liner network in a scenario is trained and measured there."""
+    words = ["network=baltic", "env=routing", "env.horizon=7", "scenario=dear_fuel", "search=ppo"]
+    few = ["training=smoke", "training.steps=64", "training.replicas=4", "evaluation=smoke", "evaluation.paths=4"]
+    found = parse(TuneConfig, compose("tune", [*words, *few, "agent.parameters.n_steps=16"]))
+    data = train_config(found, {"agent.net_arch": [8]}, 5)
+    assert data.env.routing.scenario == "dear_fuel"
+    costs = tuning_costs(
+        {"config": data.model_dump(mode="json"), "folder": str(tmp_path / "r"), "tuned": str(tmp_path / "t")}
+    )
+    assert len(costs) == 4
+    assert load_run(tmp_path / "r").config.scenario.name == "dear_fuel"
 
 
 def test_the_winner_alone_is_reported_on_fresh_seeds(

@@ -37,6 +37,18 @@ def test_a_run_meets_a_scenario_that_it_was_not_trained_with(finished: TrainResu
         assert hit.row(name).service.mean < usual.row(name).service.mean - 0.1
 
 
+def test_shards_of_a_stress_test_are_the_whole(finished: TrainResult, tmp_path: Path) -> None:
+    """Workers lay the same scenario over the run's network: two processes give what one gives, bit for bit."""
+    words = [f"run={finished.folder}", *OUTAGE, "evaluation.paths=130"]
+    here, there = (
+        evaluate(evaluated(*words, f"output={tmp_path / name}", *more))
+        for name, more in (("here", []), ("there", ["jobs=2"]))
+    )
+    np.testing.assert_equal(there.costs, here.costs)
+    assert there.to_dict() == here.to_dict()
+    assert [group.severity for group in here.groups] == ["closed"]
+
+
 def test_observations_and_actions_of_a_run_mean_what_they_meant(finished: TrainResult) -> None:
     surge = Scenario(name="surge", surges={"all": Surge(start=3, periods=4, factor=2.0)})
     usual, hit = load_run(finished.folder), load_run(finished.folder, scenario=surge)
@@ -101,8 +113,13 @@ def test_a_routing_run_meets_other_scenarios(tmp_path: Path) -> None:
     assert usual.config.env.routing.scenario == "canal_shut"
     assert hit.config.env.routing.scenario == "dear_fuel"
     assert hit.task.fields == usual.task.fields
-    found = evaluate(evaluated(f"run={result.folder}", f"output={tmp_path / 'out'}", "scenario=dear_fuel"))
+    stress = [f"run={result.folder}", "scenario=dear_fuel", "evaluation.paths=130"]
+    found = evaluate(evaluated(*stress, f"output={tmp_path / 'here'}"))
     assert {"ppo", "routing_static", "routing_cheapest"} == set(found.costs)
+    # Two processes, one with 128 paths and one with two: the same to the last bit.
+    shared = evaluate(evaluated(*stress, f"output={tmp_path / 'there'}", "jobs=2"))
+    assert shared.to_dict() == found.to_dict()
+    np.testing.assert_equal(shared.costs, found.costs)
     assert load_run(result.folder, scenario=Scenario(name="random_events")).task.fields == usual.task.fields
     with pytest.raises(RunError, match="the run is on a liner network"):
         load_run(result.folder, scenario=Scenario(name="x", outages={"a": Outage(suppliers=[1], start=1, duration=1)}))

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,6 +129,7 @@ def run_command(name: str, schema: type[Model], command: Callable[[Model], objec
     # Hydra then raises its errors instead of ending the program by itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        _check_sweep(name, schema, sys.argv[1:])
         hydra.main(version_base="1.3", config_path="pkg://configs", config_name=name)(main)()
     except (CogTwinError, HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"error: {explained(error, schema)}\n")
@@ -140,6 +142,31 @@ def run_command(name: str, schema: type[Model], command: Callable[[Model], objec
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+
+
+def _check_sweep(name: str, schema: type[StrictModel], words: Sequence[str]) -> None:
+    """Check every run of a sweep before the first one starts; Hydra composes them all, and the schema would come late.
+
+    Raises
+    ------
+    ConfigError
+        With the words of each run that is not valid, and what is wrong.
+    """
+    flags = {word for word in words if word.startswith("-")}
+    if not flags or not flags <= {"-m", "--multirun"}:  # with others Hydra finds files elsewhere
+        return
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = OverridesParser.create().parse_overrides([word for word in words if word not in flags])
+    wrong = []
+    for run in chain.from_iterable(BasicSweeper.split_arguments(overrides, max_batch_size=None)):
+        try:
+            configured(name, schema, run)
+        except ConfigError as error:
+            wrong.append(f"{' '.join(run)}: {error}")
+    if wrong:
+        raise ConfigError("the sweep is not valid, and nothing has run:\n" + "\n".join(wrong))
 
 
 def _options() -> str:

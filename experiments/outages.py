@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from envs.core import Batch
 from envs.task import Task
@@ -89,11 +90,14 @@ class Group:
 
 def outages_on_paths(task: Task, evaluation: EvaluationConfig) -> Outages | None:
     """What fails on the evaluation paths of a task, in the periods that count; None where nothing ever fails."""
+    if task.compiled.disruptions is None and not task.compiled.resource_failure.any():
+        return None
     decisions = task.horizon if task.finite else evaluation.warm_up + evaluation.periods
     periods = decisions * task.periods_per_decision
     skipped = 0 if task.finite else evaluation.warm_up * task.periods_per_decision
     left, longest = [], []
-    for first in range(0, evaluation.paths, _TOGETHER):
+    starts = range(0, evaluation.paths, _TOGETHER)
+    for first in tqdm(starts, desc="outages on the paths", unit="block", disable=None, leave=False):
         slots = np.arange(first, min(first + _TOGETHER, evaluation.paths), dtype=np.uint32)
         batch = Batch(task, len(slots))
         seed = np.full(len(slots), world_seed(Purpose.EVALUATION, evaluation.seed), dtype=np.uint64)

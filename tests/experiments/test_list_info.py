@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_every_registry_is_whole() -> None:
     assert set(catalogue("networks")) == set(library.names())
     for kind, group in (
         ("agents", "agent"),
+        ("scenarios", "scenario"),
         ("suites", "suite"),
         ("experiments", "experiment"),
         ("searches", "search"),
@@ -45,6 +47,15 @@ def test_commands_are_those_that_run() -> None:
     """Each has a module with a command line, and each such module is named."""
     assert set(catalogue("commands")) >= {"train", "evaluate", "compare", "benchmark", "report", "list", "info"}
     assert "catalogue" not in catalogue("commands")
+
+
+@pytest.mark.parametrize("name", sorted(catalogue("commands")))
+def test_every_command_has_help_with_examples(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    importlib.import_module(f"experiments.{name}").main()
+    assert f"\n  python -m experiments.{name}" in capsys.readouterr().out
 
 
 def test_lists_can_be_chosen_and_narrowed() -> None:

@@ -520,6 +520,23 @@ def test_a_sweep_is_a_run_for_each_combination(
     assert [len(one.members) for one in grouped(runs)] == [2, 2]
 
 
+def test_a_sweep_with_a_wrong_run_starts_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third of three runs is wrong: it is named, and the first has not run."""
+    monkeypatch.chdir(tmp_path)
+    words = [*FAST, *TINY, f"output={tmp_path / 'runs'}", "training.seed=0,1,-1"]
+    monkeypatch.setattr(sys, "argv", ["train", "-m", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "nothing has run" in error
+    assert "training.seed=-1: " in error
+    assert "training.seed=0" not in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupt_ends_the_whole_sweep(tmp_path: Path) -> None:
     """Ctrl-C in the first run of a sweep: it stops at a safe point, and the second is not begun."""
     sweep = f"hydra.sweep.dir={tmp_path / 'sweep'}"

@@ -43,7 +43,7 @@ def export(config: ExportConfig) -> Path:
     Raises
     ------
     ConfigError
-        When neither a run nor a policy is given, or both; or the guard file is not valid.
+        When neither a run nor a policy is given, or both; it is one of routing; or the guard file is not valid.
     BundleError
         When there is something at the output, or the exported policy does not reproduce the original.
     """
@@ -56,6 +56,7 @@ def _export_run(config: ExportConfig, folder: str) -> Bundle:
     if config.network is not None or config.env is not None:
         raise ConfigError("network and env are those of the run; leave them out")
     run = load_run(folder, model=config.model)
+    _check_kind(run.config.env)
     info, act = run.folder.info(), act_of(run.model, run.normalise)
     # The rule that a switching policy corrects may remember what has been, and a fallback must not.
     wanted = config.fallback or ("status_switching" if run.config.env.switching else None)
@@ -89,6 +90,7 @@ def _export_policy(config: ExportConfig) -> Bundle:
     if config.output is None:
         raise ConfigError("say where the bundle goes: output=<folder>, or output=<name>.zip")
     env, name = config.env or EnvConfig(), baseline(str(config.policy)).name
+    _check_kind(env)
     compiled = compiled_network(config.network, env)
     names = (name, *(other for other in REFERENCES if other != name))
     contenders = classical(names, compiled, env, config.tuning)
@@ -110,6 +112,13 @@ def _export_policy(config: ExportConfig) -> Bundle:
         training_info={"tuning_cost": tuned.cost, "simulated_periods": tuned.simulated_periods},
         extras=extras,
     )
+
+
+def _check_kind(env: EnvConfig) -> None:
+    if env.routes:
+        raise ConfigError(
+            "env: a bundle holds a policy of inventories or of supplier switching; one of routing cannot be exported"
+        )
 
 
 def _extras(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from agents.evaluation import Measurement
 from agents.policy import Policy
 from agents.registry import baseline
+from envs.routing import RoutingTask
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig, TuningConfig
 from experiments.loading import LoadedRun, load_run
@@ -141,6 +142,11 @@ def _acting(
         raise ConfigError(f"env: must be an environment of this project or a task, received {type(env).__name__}")
     if isinstance(policy, (str, Path)):
         entry = baseline(str(policy))
+        if isinstance(task, RoutingTask):
+            raise ConfigError(
+                f"policy: '{entry.name}' cannot be made for a liner network by its name alone; use "
+                'experiments.compare(policies=[...], network=..., env="routing"), or give the policy itself'
+            )
         settings = EnvConfig(horizon=task.horizon, finite=task.finite)
         tuned = tune_all(task.compiled, tuning or TuningConfig(), (entry.name,), env=settings)[entry.name]
         return *baseline_problem(task.compiled, settings, tuned), entry.name, 0

@@ -92,7 +92,8 @@ def load_run(path: str | Path, *, model: str = "best", scenario: Scenario | None
     model
         ``best`` (on the validation seeds) or ``last``.
     scenario
-        Laid over the network: policies stay as they were trained and tuned, and meet what they were not.
+        Laid over the network: policies stay as they were trained and tuned, and meet what they were not. What a run was
+        trained with stays beside it; on a liner network it takes that one's place.
 
     Raises
     ------
@@ -134,6 +135,11 @@ def _under(
             listed = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "") or "other fields"
             raise RunError(f"scenario '{scenario.name}': it does not show {listed}; train with scenario=")
         return there
+    if scenario.name == config.scenario.name:
+        raise RunError(
+            f"scenario '{scenario.name}': the run was trained with one of this name, which stays; leave scenario= out, "
+            "or give another scenario.name"
+        )
     if not scenario:
         raise RunError(f"scenario '{scenario.name}': is for liner networks, or nothing happens in it")
     if config.env.switching or usual.watcher is not None:

@@ -16,7 +16,7 @@ from experiments.evaluate import evaluate
 from experiments.loading import load_run
 from experiments.train import TrainResult, train
 from tests.experiments.conftest import fast_config
-from twin.errors import RunError
+from twin.errors import ConfigError, RunError
 from twin.scenarios import Outage, Scenario, Surge
 
 SMALL = ["tuning=smoke", "evaluation=smoke", "evaluation.paths=16", "evaluation.periods=30", "evaluation.warm_up=0"]
@@ -86,6 +86,10 @@ def test_training_with_a_scenario_stores_it_and_resumes(tmp_path: Path) -> None:
     run = load_run(result.folder)
     assert run.config.scenario == config.scenario
     assert run.compiled.network.resources["line"].causes == ("supplier_outage.outage.line",)
+    with pytest.raises(RunError, match="the run was trained with one of this name"):
+        load_run(result.folder, scenario=config.scenario)
+    both = load_run(result.folder, scenario=config.scenario.model_copy(update={"name": "again"}))
+    assert both.compiled.network.resources["line"].causes == ("supplier_outage.outage.line", "again.outage.line")
     again = train(fast_config(tmp_path).model_copy(update={"resume": str(result.folder), "extend": 512}))
     assert (again.status, again.timesteps) == ("finished", 1024)
 
@@ -121,6 +125,13 @@ def test_a_routing_run_meets_other_scenarios(tmp_path: Path) -> None:
     assert shared.to_dict() == found.to_dict()
     np.testing.assert_equal(shared.costs, found.costs)
     assert load_run(result.folder, scenario=Scenario(name="random_events")).task.fields == usual.task.fields
+    with pytest.raises(ConfigError, match="one of routing cannot be exported"):
+        experiments.export(f"run={result.folder}")
+    with pytest.raises(ConfigError, match="one of routing cannot be exported"):
+        experiments.export("policy=routing_static", "network=baltic", "env=routing", f"output={tmp_path / 'b.zip'}")
+    for name in ("routing_static", "base_stock"):
+        with pytest.raises(ConfigError, match=r"use experiments\.compare"):
+            experiments.evaluate(name, usual.task, paths=2)
     with pytest.raises(RunError, match="the run is on a liner network"):
         load_run(result.folder, scenario=Scenario(name="x", outages={"a": Outage(suppliers=[1], start=1, duration=1)}))
 

@@ -60,6 +60,7 @@ def difference_figure(pairs: Sequence[DrawnPair], *, unit: str) -> Figure:
     )
     left.set_ylim(len(pairs) - 0.4, -0.6)
     left.axvline(0.0, color="black", lw=0.8)
+    left.locator_params(axis="x", nbins=5)  # so that long numbers keep apart
     _widen(left, [pair.difference for pair in pairs])
     left.set_xlabel(f"difference in cost, {unit}\n(left of 0: the first costs less)")
     right.axvline(50.0, color="black", lw=0.8)

@@ -134,10 +134,13 @@ def _ports(
 ) -> None:
     served = {code for ends in legs for code in ends}
     for code, (x, y) in place.items():
+        # Above all names: that of a neighbour must not hide a port.
         if code in hit:
-            axis.plot(x, y, "X", ms=13, color=_HIT, mec="black", mew=1.0, zorder=5)
+            axis.plot(x, y, "X", ms=13, color=_HIT, mec="black", mew=1.0, zorder=8)
         else:
-            axis.plot(x, y, "o", ms=7, color="black" if code in served else "white", mec="black", zorder=4)
+            axis.plot(
+                x, y, "o", ms=7, color="black" if code in served else "white", mec="black", zorder=7
+            )  # above names of others
         # The name stands on the side from which the fewest lines come.
         others = [place[b if a == code else a] for a, b in legs if code in (a, b) and a != b]
         towards = np.sum([_unit(there[0] - x, there[1] - y) for there in others], axis=0) if others else (-1.0, 0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,10 @@ from twin.liner.network import LinerNetwork
 
 #: Data sets and published numbers that live beside the repository and are not shipped with it.
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+# A shell ignores SIGINT in what it starts in the background, and so would all that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

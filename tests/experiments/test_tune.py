@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +103,6 @@ def test_a_search_repeats_itself(undisturbed: Found, tmp_path: Path) -> None:
     assert whole.states == {"complete": 10}
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT interrupts, also where the tests were started in the background of a shell, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_a_stopped_search_goes_on_as_if_it_had_not(undisturbed: Found, tmp_path: Path) -> None:
     """Stopped in the middle of a trial and half-way through a line of the journal: the second start repeats no run,
     and ends with the trials of a search that was never stopped. With more trials a third goes further.

@@ -161,12 +161,10 @@ class CargoWorth:
         assignment, routing = costs.assignment, costs.assignment.routing
         usual, revenue = costs.usual.mean(axis=0), routing.graph.revenue.astype(np.float64)
         at_calls, booked = revenue[routing.stock_demand], revenue.copy()
-        ends = zip(routing.stock_demand, routing.stock_node, strict=True)
-        place = {(int(d), int(n)): i for i, (d, n) in enumerate(ends)}
         for f, flow in enumerate(assignment.flows):
             mine = usual[assignment.first_way[f] : assignment.first_way[f + 1]]
             if mine.size and flow.node >= 0:
-                at_calls[place[flow.demand, flow.node]] -= mine.min()
+                at_calls[assignment.call_stock[f - len(booked)]] -= mine.min()
             elif mine.size:
                 booked[flow.demand] -= mine.min()
         return cls(at_calls, booked)

@@ -98,9 +98,6 @@ class QueuePrices:
         """Moves (P, I) that an FFE at a call takes in its port, on the ways of the plan or else the cheapest."""
         assignment, routing = self.assignment, self.assignment.routing
         usual, demands = costs.usual.mean(axis=0), len(routing.graph.demand)
-        place = {
-            (int(d), int(n)): i for i, (d, n) in enumerate(zip(routing.stock_demand, routing.stock_node, strict=True))
-        }
         rows, columns, moves = [], [], []
         for f in range(demands, len(assignment.flows)):
             ways = np.arange(assignment.first_way[f], assignment.first_way[f + 1])
@@ -111,9 +108,8 @@ class QueuePrices:
                 part = (ways == ways[np.argmin(usual[ways])]).astype(np.float64)
             kind = routing.arc_kind[assignment.way_arc[ways]]
             each = np.where(kind == LEG, 0.0, np.where(kind == TRANSFER, 2.0, 1.0))
-            flow = assignment.flows[f]
-            rows.append(int(routing.graph.port[flow.node]))
-            columns.append(place[flow.demand, flow.node])
+            rows.append(int(routing.graph.port[assignment.flows[f].node]))
+            columns.append(int(assignment.call_stock[f - demands]))
             moves.append(float(part @ each / part.sum()))
         shape = (len(routing.graph.port_names), routing.compiled.n_stocks)
         return sparse.csr_array((moves, (rows, columns)), shape=shape)

@@ -89,6 +89,8 @@ class Assignment:
     first_way
         (F + 1,) flow f has the ways ``first_way[f]`` to ``first_way[f + 1] - 1``, its candidates first, then air, then
         refusal; a choice of a flow is a number counted from the first of them.
+    call_stock
+        (F - D,) stock point of every flow at a call.
     way_arc
         (W,) arc on which a way begins.
     way_days
@@ -131,10 +133,10 @@ class Assignment:
             use,
             top.resource_capacity,
         )
-        at_calls = np.flatnonzero(routing.stock_node >= 0)
+        self.call_stock: IntArray = np.flatnonzero(routing.stock_node >= 0)
         self.flows = (
             *(Flow(d, -1) for d in range(len(graph.demand))),
-            *(Flow(int(routing.stock_demand[i]), int(routing.stock_node[i])) for i in at_calls),
+            *(Flow(int(routing.stock_demand[i]), int(routing.stock_node[i])) for i in self.call_stock),
         )
         self.ways = self._ways(usual)
         self.first_way = np.searchsorted([way.flow for way in self.ways], np.arange(len(self.flows) + 1))

@@ -26,6 +26,7 @@ from envs.routing_actions import (
 from envs.routing_costs import CargoWorth, WayCosts
 from envs.routing_features import routing_observation
 from envs.routing_queues import QueuePrices
+from envs.routing_scarcity import ScarcityPrices
 from envs.vector import TwinVectorEnv
 from envs.watcher import Watcher
 from twin.beliefs import ever_fails
@@ -41,6 +42,7 @@ from twin.liner.scenarios import Scenario, applied, scenario
 from twin.liner.schedule import WEEK
 from twin.liner.steady import nominal_plan, settle, steady_week
 from twin.liner.terms import RoutingTerms
+from twin.liner.weekday_plan import WeekdayProgram
 from twin.state import TwinState
 
 __all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports"]
@@ -59,7 +61,11 @@ class RoutingTask:
     assignment
         The network on the twin, and what may be chosen on it.
     plan
-        The best nominal week.
+        The best nominal week with the same ways on all days.
+    weekday_plan
+        The best nominal week when bookings of every weekday may go another way.
+    scarcity
+        What slots and moves are worth while ports make fewer.
     week
         One replica on each weekday when that week has been running for long.
     worth
@@ -119,10 +125,13 @@ class RoutingTask:
         self.compiled = self.assignment.routing.compiled
         self.plan: CandidatePlan = nominal_plan(self.assignment)
         self.week = steady_week(self.assignment, self.plan)
-        usual = WayCosts(self.assignment, self.plan)
+        program = WeekdayProgram(self.assignment)
+        self.weekday_plan = program.solve()
+        usual = WayCosts(self.assignment, program, self.weekday_plan)
         self.worth = CargoWorth.of(usual)
-        self.costs = WayCosts(self.assignment, None) if base == "none" else usual
-        self.queues = QueuePrices(self.costs, self.plan, self.week) if base == "queue" else None
+        self.costs = WayCosts(self.assignment, program, None) if base == "none" else usual
+        self.scarcity = ScarcityPrices(program, self.weekday_plan)
+        self.queues = QueuePrices(self.costs, self.scarcity, self.plan, self.week) if base == "queue" else None
         self.decision = decision
         self.periods_per_decision = WEEK if decision == "week" else 1
         self.horizon, self.finite = int(horizon), bool(finite)
@@ -276,19 +285,20 @@ class RoutingEnv(TwinEnv):
 
     ## Action Space
     ``action_mode="prices"`` (the default): ``Box(-1, 1, (ports + canals + 2,), float32)``. Every flow (bookings of a
-    demand, or its cargo at a call) takes the way that costs least: handling, transshipment, the value of its days (of
-    bookings over a week's mean), and what slots and moves are worth in the nominal week (``base="nominal"``;
-    ``"none"`` leaves that out). Bookings that find no room on it take the next cheapest, unless waiting a week costs
-    less; those that have most to lose choose first. The action adds, in order: a surcharge per move in each port, and
-    per FFE through each canal that may close (1 is ``price_scale``); the days until what is hit is taken to work again
-    (1 is 56, below 0 counts as 0), which makes ways through it later; and the share of every departure's slots that is
-    kept for later cargo (1 is half, below 0 counts as 0). The zero action adds nothing. Ways that cost the same are
-    taken as the nominal plan takes them.
+    demand, or its cargo at a call) takes the way that costs least: handling, transshipment, the value of its days, and
+    what slots and moves are worth in the nominal week (``base="nominal"``; ``"none"`` leaves that out). Bookings that
+    find no room on it take the next cheapest, unless waiting a week costs less; those that have most to lose choose
+    first. The action adds, in order: a surcharge per move in each port, and per FFE through each canal that may close
+    (1 is ``price_scale``); the days until what is hit is taken to work again (1 is 56, below 0 counts as 0), which
+    makes ways through it later; and the share of every departure's slots that is kept for later cargo (1 is half,
+    below 0 counts as 0). The zero action adds nothing. Ways that cost the same are taken as the nominal plan takes
+    them.
 
     With ``base="queue"`` a move in a port also costs what it costs those who wait for one
-    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 13 from now at least. The
-    action then multiplies: the price of each port, and the assumed rest of all outages, by 4 to the power of its
-    numbers.
+    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 14 from now at least; slots
+    and the moves of other ports cost what they are worth while it makes fewer
+    (:class:`envs.routing_scarcity.ScarcityPrices`). The action then multiplies: the price of each port's queue, and the
+    assumed rest of all outages, by 4 to the power of its numbers.
 
     ``action_mode="assumptions"``: ``Box(-1, 1, (3,), float32)``, the same with one number for all ports: few enough
     for a learner to see what each of them does.

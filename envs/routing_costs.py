@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.liner.assignment import Assignment
-from twin.liner.plan import CandidatePlan
-from twin.liner.routing import LEG, TRANSFER
+from twin.liner.routing import LEG
 from twin.liner.schedule import WEEK
+from twin.liner.weekday_plan import WeekdayPlan, WeekdayProgram
 from twin.state import TwinState
 
 __all__ = ["CargoWorth", "WayCosts"]
@@ -26,41 +26,40 @@ class WayCosts:
     ----------
     assignment
         The ways.
-    plan
-        The nominal plan, whose prices of slots and moves are part of the cost; None for a cost without.
+    program, plan
+        Of best weeks, and the nominal one, whose prices of slots and moves are part of the cost; None for a cost
+        without.
 
     Attributes
     ----------
     usual
-        (7, W) by weekday: handling, transshipment, air or refusal; time to delivery, of bookings from when they are
-        made or over a week's mean; and slots and moves at the nominal plan's prices.
+        (7, W) by weekday: handling, transshipment, air or refusal; time to delivery; and slots and moves at the nominal
+        plan's prices.
     weight
-        (W,) what the nominal plan has on every way, which divides those that cost the same; None without a plan.
-    moves, passes
-        (W, P) moves that an FFE takes in each port, and (W, C) 1 where a way goes through a canal.
+        (7, W) what the nominal plan has on every way, which divides those that cost the same; None without a plan.
+    moves, slots, passes
+        (W, P) moves that an FFE takes in each port, (W, N) slots of the departure from each call, and (W, C) 1 where a
+        way goes through a canal.
     patience
         What it costs an FFE to wait for the departure a week later.
     """
 
-    def __init__(self, assignment: Assignment, plan: CandidatePlan | None) -> None:
+    def __init__(self, assignment: Assignment, program: WeekdayProgram, plan: WeekdayPlan | None) -> None:
         self.assignment = assignment
         routing, ways = assignment.routing, assignment.ways
         graph, top = routing.graph, routing.compiled.topology
-        self.weight = None if plan is None else assignment.weights(plan.ffe)
+        self.moves, self.slots = program.moves, program.slots
         self.time_value = routing.terms.value_of_time
         self.patience = WEEK * self.time_value
         self.canals = tuple(routing.canal_resource)
         through = {r: c for c, r in enumerate(routing.canal_resource[name] for name in self.canals)}
-        self.moves = np.zeros((len(ways), len(graph.port_names)))
         self.passes = np.zeros((len(ways), len(self.canals)))
-        slots = np.zeros(len(ways))
         entries: list[tuple[int, int, int, int]] = []
         for w, way in enumerate(ways):
             if way.candidate < 0:
                 continue
             for e, a in enumerate(way.arcs):
                 if routing.arc_kind[a] == LEG:
-                    slots[w] += 0.0 if plan is None else plan.slot_price[routing.arc_tail[a]]
                     for r in top.use_resource[top.use_ptr[a] : top.use_ptr[a + 1]]:
                         if int(r) in through:
                             self.passes[w, through[int(r)]] = 1.0
@@ -68,15 +67,14 @@ class WayCosts:
                     continue
                 node = routing.arc_tail[a] if routing.arc_tail[a] >= 0 else routing.arc_head[a]
                 port = int(graph.port[node])
-                self.moves[w, port] += 2.0 if routing.arc_kind[a] == TRANSFER else 1.0
                 if routing.move_resource[port] >= 0:
                     entries.append((w, e, port, int(routing.move_resource[port])))
-        dear = 0.0 if plan is None else self.moves @ plan.move_price
+        worth = np.zeros(len(ways))
+        self.weight: FloatArray | None = None
+        if plan is not None:
+            worth = self.slots @ plan.slot_price + self.moves @ plan.move_price
+            self.weight = _weights(assignment, plan)
         days = assignment.way_days.T.astype(np.float64)
-        # Whether a booking pays does not depend on the day of the week on which it is looked at.
-        bookings = int(assignment.first_way[len(graph.demand)])
-        days[:, :bookings] = assignment.booked_days()[:bookings]
-        worth = slots + dear
         self.usual: FloatArray = np.ascontiguousarray((assignment.way_cost + worth)[None] + self.time_value * days)
         # Where an outage on the way would delay cargo: way, resource, days from now, and days that it takes longer.
         self._way: IntArray = np.array([w for w, *_ in entries], dtype=np.int64)
@@ -108,7 +106,12 @@ class WayCosts:
         return float(top.arc_fixed_lead[routing.arc_around[a]] - top.arc_fixed_lead[a])
 
     def of(
-        self, state: TwinState, ports: FloatArray | None, canals: FloatArray | None, recovery: FloatArray | None
+        self,
+        state: TwinState,
+        ports: FloatArray | None = None,
+        canals: FloatArray | None = None,
+        recovery: FloatArray | None = None,
+        slots: FloatArray | None = None,
     ) -> FloatArray:
         """Costs (W, B) at a decision epoch.
 
@@ -122,10 +125,14 @@ class WayCosts:
             (B,) days from now until all that is hit is taken to work again; 0 where left out. Cargo that comes to a
             port before then is taken to wait for it, by the share of moves that is missing; through a canal that is
             closed then it goes around.
+        slots
+            (N, B) money per slot of the departure from each call, added; nothing where left out.
         """
         cost = np.ascontiguousarray(self.usual.take(state.period % WEEK, axis=0).T)
         if ports is not None and ports.any():
             cost += self.moves @ ports
+        if slots is not None and slots.any():
+            cost += self.slots @ slots
         if canals is not None and canals.any():
             cost += self.passes @ canals
         if recovery is not None and len(self._way) and recovery.any():
@@ -168,6 +175,17 @@ class CargoWorth:
             elif mine.size:
                 booked[flow.demand] -= mine.min()
         return cls(at_calls, booked)
+
+
+def _weights(assignment: Assignment, plan: WeekdayPlan) -> FloatArray:
+    """What a plan has on every way by weekday, (7, W); cargo at calls has no weekday of its own."""
+    candidate = np.array([way.candidate for way in assignment.ways], dtype=np.int64)
+    total, carried = plan.ffe.sum(axis=0), candidate >= 0
+    amounts = np.bincount(candidate[carried], weights=total[carried], minlength=len(assignment.routing.candidates))
+    weights = np.repeat(assignment.weights(amounts)[None], WEEK, axis=0)
+    booked = int(assignment.first_way[len(assignment.routing.graph.demand)])
+    weights[:, :booked] = plan.ffe[:, :booked]
+    return weights
 
 
 def _runs(values: IntArray) -> tuple[IntArray, IntArray]:

@@ -5,25 +5,28 @@ it costs the others is the time until the queue is gone, times what a day costs,
 served: the externality of a bottleneck (Vickrey, American Economic Review 59(2), 1969). Ways that avoid the port are
 cheaper under that price exactly when they should be taken.
 
-The queue is seen, the rate at which it grows is the nominal plan's, and how long what is hit stays hit is assumed.
+The queue is seen, the rate at which it grows is the nominal plan's, and how long what is hit stays hit is assumed. With
+the price of its moves, slots and the moves of other ports change theirs (:mod:`envs.routing_scarcity`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from envs.routing_costs import WayCosts
+from envs.routing_scarcity import ScarcityPrices
 from twin.liner.plan import CandidatePlan
 from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
 
-__all__ = ["OutageRule", "QueuePrices"]
+__all__ = ["OutageRule", "Prices", "QueuePrices"]
 
 FloatArray = NDArray[np.float64]
 
@@ -50,22 +53,36 @@ class OutageRule:
         Share of the usual transshipments that is taken to come to a port with a queue.
     most
         Money per move at most.
+    ahead
+        Days over whose mean a port's moves are taken for the prices of slots and of other ports' moves, see
+        :class:`envs.routing_scarcity.ScarcityPrices`; with 0 these stay the nominal ones.
     """
 
     outage: float = 60.0
-    least: float = 13.0
-    weight: float = 0.35
+    least: float = 14.0
+    weight: float = 0.3
     transshipped: float = 0.8
     most: float = 2200.0
+    ahead: float = 56.0
+
+
+class Prices(NamedTuple):
+    """What is added to the nominal prices: queues and moves (P, B) per move, slots (N, B) per slot of a departure."""
+
+    queues: FloatArray
+    moves: FloatArray
+    slots: FloatArray
 
 
 class QueuePrices:
-    """Prices (P, B) of a move in every port, money.
+    """Prices of queues in ports, and of what is short because of them.
 
     Parameters
     ----------
     costs
         What the ways of a network cost.
+    scarcity
+        What slots and other ports' moves are worth while a port makes fewer.
     plan, week
         The nominal plan, and one replica on each weekday while it is followed: what goes where, and what waits, as a
         rule.
@@ -74,11 +91,17 @@ class QueuePrices:
     """
 
     def __init__(
-        self, costs: WayCosts, plan: CandidatePlan, week: Sequence[TwinState], rule: OutageRule | None = None
+        self,
+        costs: WayCosts,
+        scarcity: ScarcityPrices,
+        plan: CandidatePlan,
+        week: Sequence[TwinState],
+        rule: OutageRule | None = None,
     ) -> None:
         assignment, routing = costs.assignment, costs.assignment.routing
         graph, resource = routing.graph, routing.move_resource
         self.assignment, self.rule = assignment, OutageRule() if rule is None else rule
+        self.scarcity = scarcity
         self.time_value = routing.terms.value_of_time
         self._resource = np.maximum(resource, 0)
         self._limited = resource >= 0
@@ -103,7 +126,7 @@ class QueuePrices:
             ways = np.arange(assignment.first_way[f], assignment.first_way[f + 1])
             if not len(ways):
                 continue
-            part = np.zeros(len(ways)) if costs.weight is None else costs.weight[ways]
+            part = np.zeros(len(ways)) if costs.weight is None else costs.weight[0, ways]
             if part.sum() <= 0.0:
                 part = (ways == ways[np.argmin(usual[ways])]).astype(np.float64)
             kind = routing.arc_kind[assignment.way_arc[ways]]
@@ -118,8 +141,8 @@ class QueuePrices:
         """Moves (P, B) that cargo at the calls of each port is waiting for."""
         return np.asarray(self._here @ state.arrays.on_hand)
 
-    def of(self, state: TwinState, longer: FloatArray | float = 1.0) -> FloatArray:
-        """Prices (P, B) at a decision epoch.
+    def of(self, state: TwinState, longer: FloatArray | float = 1.0) -> Prices:
+        """Prices at a decision epoch.
 
         Parameters
         ----------
@@ -142,6 +165,13 @@ class QueuePrices:
         after = rest + then / np.maximum(self._capacity - comes, 1e-9)
         before = queue / np.maximum(now - comes, 1e-9)
         days = np.where(then > 0.0, after, np.where(rest > 0.0, before, 0.0))
-        return np.asarray(
-            np.minimum(rule.weight * self.time_value * np.where(queue + rest > 0.0, days, 0.0), rule.most)
-        )
+        price = rule.weight * self.time_value * np.where(queue + rest > 0.0, days, 0.0)
+        moves, slots = self.scarcity.of(self._works(works, rest, queue))
+        return Prices(np.minimum(price, rule.most), moves, slots)
+
+    def _works(self, works: FloatArray, rest: FloatArray, queue: FloatArray) -> FloatArray:
+        """Shares (P, B) of their moves that ports have left for what comes in the days ahead."""
+        ahead = self.rule.ahead
+        if ahead <= 0.0:
+            return np.ones_like(works)
+        return np.asarray(1.0 - (np.minimum(rest, ahead) * (1.0 - works) + queue / self._capacity) / ahead)

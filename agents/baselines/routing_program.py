@@ -11,10 +11,10 @@ from agents.baselines.ordering import restarted
 from agents.baselines.routing import RoutingPolicy
 from agents.oracles.cargo_weeks import CargoWeeks
 from envs.task import Task
-from twin.distributions import Recorded
 from twin.errors import ActionError
 from twin.liner.routing import LEG, REFUSE, TRANSFER
 from twin.liner.schedule import WEEK
+from twin.liner.weekday_plan import booked_week
 from twin.state import TwinState
 
 __all__ = ["RollingRouting", "WeeklyProgram"]
@@ -64,8 +64,8 @@ class RollingRouting(RoutingPolicy):
         parameters: ArrayLike | None = None,
         *,
         weeks: int = 8,
-        outage: float = 28.0,
-        least: float = 7.0,
+        outage: float = 60.0,
+        least: float = 14.0,
         ramp: int = 7,
         every: int = 1,
         refused: float = 0.25,
@@ -86,8 +86,7 @@ class RollingRouting(RoutingPolicy):
         assignment = self.assignment
         routing, top = assignment.routing, assignment.routing.compiled.topology
         self.program = CargoWeeks(assignment, self.task.worth)
-        laws = [entry[0] for entry in routing.compiled.demand_distributions]
-        self._week = np.array([law.values if isinstance(law, Recorded) else [law.mean_value] * WEEK for law in laws]).T
+        self._week = booked_week(assignment)
         #: The flow that an arc draws on (A,): demands, then stock points.
         demands = len(routing.graph.demand)
         drawing = np.diff(top.in_ptr) > 0

@@ -24,9 +24,10 @@ class AlwaysWait(RoutingPolicy):
         self.share = self.assignment.plan(ffe)
         #: (A, P) ports that planned cargo comes to after it is loaded on an arc.
         self.touched = np.zeros((len(routing.arc_kind), len(routing.graph.port_names)), dtype=np.bool_)
+        moves = self.costs.moves.toarray()
         for w, way in enumerate(self.assignment.ways):
             if self.assignment.flows[way.flow].node < 0 and way.candidate >= 0 and ffe[way.candidate] > 0.0:
-                self.touched[way.arcs[0]] |= self.costs.moves[w] > 0.0
+                self.touched[way.arcs[0]] |= moves[w] > 0.0
 
     def orders(self, state: TwinState) -> NDArray[np.float64]:
         loads = (self.assignment.routing.arc_kind == LOAD)[:, None]

@@ -114,14 +114,14 @@ def test_the_program_pays_what_the_twin_pays_for_its_orders(seed):
 def test_rolling_beats_what_ignores_outages():
     """Half of all moves of the busiest port lost: heeding that is worth something, paired over paths."""
     pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
-    made = RoutingTask(scenario="cyber_attack", finite=True, horizon=56)
+    made = RoutingTask(scenario="cyber_attack", finite=True, horizon=112)
     cost = {}
     for name in ("routing_rolling_program", "routing_weekly_program"):
         acting = kind(name).acting(made)
         cost[name] = measure(kind(name)(acting), acting, seed=3, paths=3, periods=0, warm_up=0).cost
     acting = StaticPlan.acting(made)
     cost["routing_static"] = measure(StaticPlan(acting), acting, seed=3, paths=3, periods=0, warm_up=0).cost
-    assert (cost["routing_rolling_program"] < cost["routing_weekly_program"]).all()
+    assert cost["routing_rolling_program"].mean() < 0.98 * cost["routing_weekly_program"].mean()
     assert (cost["routing_rolling_program"] < cost["routing_static"]).all()
 
 
@@ -216,6 +216,16 @@ def test_a_week_costs_as_much_by_the_day_as_its_days(mode):
     np.testing.assert_allclose(by_week.cost, by_day.cost, rtol=1e-9)
     nothing = measure(Same(daily, [0.0]), daily, **options)
     assert (np.abs(nothing.cost - by_day.cost) > 1.0).any()
-    rule = kind("routing_queue_price")
-    acting = rule.acting(daily)
-    np.testing.assert_allclose(measure(rule(acting), acting, **options).cost, nothing.cost, rtol=1e-4)
+
+
+def test_the_price_of_queues_is_the_zero_action():
+    """On every day of an outage the rule orders what the zero action with that base comes to."""
+    made = RoutingTask(horizon=70, scenario="cyber_attack", base="queue", finite=True)
+    rule, batch = kind("routing_queue_price")(kind("routing_queue_price").acting(made)), started(made, replicas=3)
+    nothing, hit = np.zeros((3, *made.action_space.shape), dtype=np.float32), 0
+    for _ in range(70):
+        found = made.decode(nothing, batch.twin, batch.position)
+        np.testing.assert_allclose(rule.orders(batch.twin.state), found, rtol=1e-9, atol=1e-9)
+        hit += int((batch.twin.state.arrays.availability < 1.0).any())
+        batch.step(nothing)
+    assert hit

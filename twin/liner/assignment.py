@@ -24,8 +24,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin.errors import ActionError
-from twin.liner.dispatch import REFUSAL, Tables, cheapest, day_orders, divide, permit, ready, spill, waiting
-from twin.liner.routing import AIR, LEG, REFUSE, RoutingNetwork
+from twin.liner.dispatch import (
+    REFUSAL,
+    Tables,
+    cheapest,
+    day_orders,
+    divide,
+    permit,
+    ready,
+    service_ranks,
+    spill,
+    waiting,
+)
+from twin.liner.routing import AIR, LEG, REFUSE, TRANSFER, RoutingNetwork
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
 
@@ -131,6 +142,7 @@ class Assignment:
             move,
             slot,
             use,
+            self._ranks(),
             top.resource_capacity,
         )
         self.call_stock: IntArray = np.flatnonzero(routing.stock_node >= 0)
@@ -159,6 +171,13 @@ class Assignment:
             out[owner[mine]] = top.use_resource[mine]
             use[owner[mine]] = top.use_coefficient[mine]
         return move, slot, use
+
+    def _ranks(self) -> IntArray:
+        routing = self.routing
+        ends = routing.arc_head >= 0
+        leaves = np.where(ends, routing.schedule.weekday[routing.arc_head], 0)
+        lead = np.where(routing.arc_kind == TRANSFER, routing.terms.transshipment_days, 0)
+        return service_ranks(routing.arc_kind, (leaves - lead) % WEEK)
 
     # -- what may be chosen -------------------------------------------------------------------------------------------
 
@@ -289,13 +308,15 @@ class Assignment:
         kept
             (N, B) slots of the next departures that nothing is loaded for; none where left out.
         weight
-            (W,) in which proportion ways that are equally cheap are taken, as :meth:`weights` gives them; the first of
-            them where left out, or where all of them have none.
+            (7, W) by weekday: in which proportion ways that are equally cheap are taken; the first of them where left
+            out, or where all of them have none.
         """
         demands, cost = len(self.routing.graph.demand), np.ascontiguousarray(cost, dtype=np.float64)
-        parts = np.zeros(len(self.ways)) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
+        parts = np.zeros((WEEK, len(self.ways)))
+        if weight is not None:
+            parts[:] = weight
         share = np.zeros((len(self.routing.arc_kind), state.replicas))
-        divide(self.first_way[demands:], self.way_arc, cost, parts, _EQUAL, share)
+        divide(self.first_way[demands:], self.way_arc, cost, parts, state.period, _EQUAL, share)
         room = self.room(state, share)
         if kept is not None:
             room -= kept
@@ -310,6 +331,7 @@ class Assignment:
             room,
             patience,
             parts,
+            state.period,
             _EQUAL,
             share,
         )
@@ -396,8 +418,7 @@ class Assignment:
             departures. On ways around nothing is to be given: closed passages see to them.
         by_booking
             For a plan of weekly amounts: refuse a share of what has been booked since the last decision, not of all
-            that waits, and load whatever room there is. So a plan that refuses a tenth of the cargo does so once,
-            however long the rest has to wait for moves, and no itinerary gets what was meant for another.
+            that waits. So a plan that refuses a tenth of the cargo does so once, however long the rest has to wait.
         kept
             (N, B) slots of the next departures that nothing is loaded for; none where left out.
         """

@@ -12,10 +12,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from twin.liner.routing import LEG, LOAD, REFUSE
+from twin.liner.routing import DISCHARGE, LEG, LOAD, REFUSE, TRANSFER
 from twin.liner.schedule import WEEK
 
-__all__ = ["REFUSAL", "Tables", "cheapest", "day_orders", "divide", "permit", "ready", "spill", "waiting"]
+__all__ = [
+    "REFUSAL",
+    "Tables",
+    "cheapest",
+    "day_orders",
+    "divide",
+    "permit",
+    "ready",
+    "service_ranks",
+    "spill",
+    "waiting",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -25,6 +36,10 @@ _DUST = 1e-9
 
 #: What stands for the first call of a way that is a refusal; of one by air it is -1.
 REFUSAL = -2
+
+#: Ranks in which a port's moves are given: three for what is due today and for discharge, then loading and
+#: transshipment by the days until they are due.
+_RANKS = 3 + 2 * (WEEK - 1)
 
 
 class Tables(NamedTuple):
@@ -51,7 +66,25 @@ class Tables(NamedTuple):
     arc_move: IntArray  # (A,) resource of the port's moves, -1 where it takes none or they have no limit
     arc_slot: IntArray  # (A,) resource of the departure's slots, -1 where it is no leg
     arc_use: FloatArray  # (A,) moves, or slots, per FFE
+    arc_rank: IntArray  # (7, A) by weekday: in which order arcs get the moves of a port, see `service_ranks`
     capacity: FloatArray  # (R,)
+
+
+def service_ranks(kind: IntArray, due: IntArray) -> IntArray:
+    """In which order arcs get the moves of a port, (7, A) by weekday, the lowest first; see ``_serve``.
+
+    Parameters
+    ----------
+    kind
+        (A,) of arcs.
+    due
+        (A,) weekday on which moves are made at the latest for the next departure; what it says of discharge is not
+        looked at.
+    """
+    days = (due - np.arange(WEEK)[:, None]) % WEEK
+    later = np.where(kind == TRANSFER, 1 + WEEK, 2) + days
+    rank = np.where(days > 0, later, np.where(kind == TRANSFER, 2, 0))
+    return np.where(kind == DISCHARGE, 1, rank).astype(np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -128,49 +161,58 @@ def ready(tables, on_hand, pipeline, head, period, share, out):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def divide(first_way, way_arc, cost, weight, tolerance, share):  # type: ignore[no-untyped-def]
+def divide(first_way, way_arc, cost, weight, period, tolerance, share):  # type: ignore[no-untyped-def]
     """Shares (A, B) of flows at calls: the cheapest ways, divided by weight where several are.
 
     Parameters
     ----------
     first_way
         (F + 1,) of these flows.
-    way_arc, cost, weight
-        (W,), (W, B) and (W,) of all ways.
+    way_arc, cost
+        (W,) and (W, B) of all ways.
+    weight, period
+        (7, W) of all ways by weekday, and the day (B,).
     tolerance
         Money per FFE up to which a way is as cheap as the cheapest.
     """
+    taken = np.zeros(len(way_arc), np.bool_)
     for f in range(len(first_way) - 1):
         first, last = first_way[f], first_way[f + 1]
         for b in range(cost.shape[1]):
-            at = _cheapest_way(first, last, cost, b)
+            at = _cheapest_way(first, last, cost, b, taken, tolerance)
             if at < 0:
                 continue
             total = 0.0
             for w in range(first, last):
                 if cost[w, b] <= cost[at, b] + tolerance:
-                    total += weight[w]
+                    total += weight[period[b] % WEEK, w]
             if total <= _DUST:
                 share[way_arc[at], b] = 1.0
                 continue
             for w in range(first, last):
                 if cost[w, b] <= cost[at, b] + tolerance:
-                    share[way_arc[w], b] += weight[w] / total
+                    share[way_arc[w], b] += weight[period[b] % WEEK, w] / total
 
 
 @njit(cache=True, inline="always")
-def _cheapest_way(first, last, cost, b):  # type: ignore[no-untyped-def]
-    """The first of the cheapest ways from ``first`` to before ``last``; -1 where there are none."""
-    chosen = -1
+def _cheapest_way(first, last, cost, b, taken, tolerance):  # type: ignore[no-untyped-def]
+    """The cheapest way from ``first`` to before ``last`` that is not taken, the first of equals; -1 without one.
+
+    Which of equals comes first is not left to rounding.
+    """
+    least, chosen = np.inf, -1
     for w in range(first, last):
-        if chosen < 0 or cost[w, b] < cost[chosen, b]:
+        if not taken[w]:
+            least = min(least, cost[w, b])
+    for w in range(last - 1, first - 1, -1):
+        if not taken[w] and cost[w, b] <= least + tolerance:
             chosen = w
     return chosen
 
 
 @njit(cache=True, nogil=True)
 def spill(  # type: ignore[no-untyped-def]
-    first_way, way_arc, way_call, cost, unloaded, booked, room, patience, weight, tolerance, share
+    first_way, way_arc, way_call, cost, unloaded, booked, room, patience, weights, period, tolerance, share
 ):
     """Shares (A, B) of what is booked: on the cheapest ways while they have room, then on the next cheapest.
 
@@ -193,12 +235,15 @@ def spill(  # type: ignore[no-untyped-def]
         (N, B) slots left; what is used is taken off.
     patience
         Money per FFE.
-    weight, tolerance
-        (W,), and money per FFE up to which a way is as cheap as the cheapest.
+    weights, period
+        (7, W) by weekday, and the day (B,).
+    tolerance
+        Money per FFE up to which a way is as cheap as the cheapest.
     """
     demands = len(first_way) - 1
-    gain, best = np.empty(demands), np.empty(demands)
+    gain, best, taken = np.empty(demands), np.empty(demands), np.zeros(len(way_arc), np.bool_)
     for b in range(cost.shape[1]):
+        weight = weights[period[b] % WEEK]
         for d in range(demands):
             best[d], dearest = np.inf, -np.inf
             for w in range(first_way[d], first_way[d + 1]):
@@ -210,7 +255,7 @@ def spill(  # type: ignore[no-untyped-def]
             first, last, amount = first_way[d], first_way[d + 1], unloaded[d, b]
             if amount <= 0.0:
                 # Nothing is there to be divided: all of what comes takes the cheapest.
-                at = _cheapest_way(first, last, cost, b)
+                at = _cheapest_way(first, last, cost, b, taken, tolerance)
                 if at >= 0:
                     share[way_arc[at], b] = 1.0
                 continue
@@ -230,19 +275,13 @@ def spill(  # type: ignore[no-untyped-def]
                         part = _part(way_call[w], most * weight[w] / carried, room, b)
                         share[way_arc[w], b] += part
                         left -= part
-            last_cost, at = -np.inf, -1
             while left > _DUST:
-                # The next cheapest after the last one, the first of equals.
-                chosen = -1
-                for w in range(first, last):
-                    later = cost[w, b] > last_cost or (cost[w, b] == last_cost and w > at)
-                    if later and (chosen < 0 or cost[w, b] < cost[chosen, b]):
-                        chosen = w
+                chosen = _cheapest_way(first, last, cost, b, taken, tolerance)
                 if chosen < 0 or cost[chosen, b] > best[d] + patience:
                     break
-                last_cost, at = cost[chosen, b], chosen
+                taken[chosen] = True
                 if way_call[chosen] == REFUSAL:
-                    if last_cost > best[d] + tolerance:
+                    if cost[chosen, b] > best[d] + tolerance:
                         continue
                     refused += left
                     break
@@ -250,7 +289,7 @@ def spill(  # type: ignore[no-untyped-def]
                 share[way_arc[chosen], b] += part
                 left -= part
             for w in range(first, last):
-                a = way_arc[w]
+                a, taken[w] = way_arc[w], False
                 if way_call[w] == REFUSAL:
                     share[a, b] = min(refused / amount, 1.0)
                 elif _first_of(way_arc, first, w) and share[a, b] > 0.0:
@@ -384,35 +423,54 @@ def _leg(tables, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fit(tables, resource, availability, orders):  # type: ignore[no-untyped-def]
-    """Cut what is asked of a resource where it is too much for today: first what takes most of it per FFE.
+def _serve(tables, availability, period, orders):  # type: ignore[no-untyped-def]
+    """Give a port's moves of the day to what is asked of it, in an order; within a rank in proportion.
 
-    A transshipment takes two moves where loading and discharge take one, and a day of every FFE costs the same, so that
-    a port that is short of moves gets most cargo on its way by leaving transshipments for last (the c-mu rule; Cox and
-    Smith, Queues, 1961). Among arcs that take the same, in proportion. The engine would divide in proportion too, but
-    it counts nobody's request beyond what the resource can give at best, so that a large order would lose part of its
-    share to small ones.
+    First what takes one move, loading and discharge, then transshipments, which take two: a day of every FFE costs the
+    same, so that a port that is short of moves gets most cargo on its way like that (the c-mu rule; Cox and Smith,
+    Queues, 1961). What would miss today's vessel comes before what can be moved as well tomorrow: loading for today,
+    discharge, transshipment for today, then loading and transshipment by how soon the vessel leaves. The engine would
+    divide in proportion, and it counts nobody's request beyond what the resource can give at best, so that a large
+    order would lose part of its share to small ones.
     """
-    asked, light = np.zeros(availability.shape), np.zeros(availability.shape)
-    for a in range(len(resource)):
-        if resource[a] >= 0:
+    replicas = np.uint64(orders.shape[1])
+    granted = np.zeros((availability.shape[0], _RANKS, orders.shape[1]))
+    for a in range(len(tables.arc_move)):
+        r = tables.arc_move[a]
+        if r >= 0:
+            for b in range(replicas):
+                if orders[a, b] > 0.0:
+                    granted[r, tables.arc_rank[period[b] % WEEK, a], b] += tables.arc_use[a] * orders[a, b]
+    for r in range(availability.shape[0]):
+        for b in range(replicas):
+            left = tables.capacity[r] * availability[r, b] if availability[r, b] > 0.0 else 0.0
+            for rank in range(_RANKS):
+                asked = granted[r, rank, b]
+                granted[r, rank, b] = 1.0 if asked <= left else left / asked
+                left = max(left - asked, 0.0)
+    for a in range(len(tables.arc_move)):
+        r = tables.arc_move[a]
+        if r >= 0:
+            for b in range(replicas):
+                if orders[a, b] > 0.0:
+                    orders[a, b] *= granted[r, tables.arc_rank[period[b] % WEEK, a], b]
+
+
+@njit(cache=True, nogil=True)
+def _board(tables, availability, orders):  # type: ignore[no-untyped-def]
+    """Cut what is asked of a departure's slots in proportion where it is too much."""
+    asked = np.zeros(availability.shape)
+    for a in range(len(tables.arc_slot)):
+        if tables.arc_slot[a] >= 0:
             for b in range(orders.shape[1]):
-                part = tables.arc_use[a] * orders[a, b]
-                asked[resource[a], b] += part
-                if tables.arc_use[a] <= 1.0:
-                    light[resource[a], b] += part
-    for a in range(len(resource)):
-        r = resource[a]
+                asked[tables.arc_slot[a], b] += tables.arc_use[a] * orders[a, b]
+    for a in range(len(tables.arc_slot)):
+        r = tables.arc_slot[a]
         if r >= 0:
             for b in range(orders.shape[1]):
                 left = tables.capacity[r] * availability[r, b] if availability[r, b] > 0.0 else 0.0
-                if asked[r, b] <= left:
-                    continue
-                if tables.arc_use[a] > 1.0:
-                    heavy = asked[r, b] - light[r, b]
-                    orders[a, b] *= max(left - light[r, b], 0.0) / heavy if heavy > _DUST else 0.0
-                elif light[r, b] > left:
-                    orders[a, b] *= left / light[r, b]
+                if asked[r, b] > left:
+                    orders[a, b] *= left / asked[r, b]
 
 
 @njit(cache=True, nogil=True)
@@ -435,15 +493,12 @@ def day_orders(  # type: ignore[no-untyped-def]
         (N, B) slots of the next departures that nothing is loaded for.
     """
     room = np.zeros((len(tables.weekday), orders.shape[1]))
-    if by_booking:
-        room[:] = np.inf
-    else:
-        ready(tables, on_hand, pipeline, head, period, share, room)
-        for n in range(room.shape[0]):
-            for b in range(room.shape[1]):
-                room[n, b] = max(tables.slots[n] - kept[n, b] - room[n, b], 0.0)
+    ready(tables, on_hand, pipeline, head, period, share, room)
+    for n in range(room.shape[0]):
+        for b in range(room.shape[1]):
+            room[n, b] = max(tables.slots[n] - kept[n, b] - room[n, b], 0.0)
     _load(tables, unloaded, booked, share, by_booking, room, orders)
     _handle(tables, on_hand, period, share, orders)
-    _fit(tables, tables.arc_move, availability, orders)
+    _serve(tables, availability, period, orders)
     _sail(tables, on_hand, availability, period, share, orders)
-    _fit(tables, tables.arc_slot, availability, orders)
+    _board(tables, availability, orders)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.distributions import Recorded
 from twin.engine import Twin
 from twin.liner.assignment import Assignment
 from twin.liner.plan import CandidatePlan, candidate_plan
 from twin.liner.schedule import WEEK
+from twin.liner.weekday_plan import booked_week
 from twin.state import TwinState
 from twin.tape import Draws
 
@@ -55,8 +55,7 @@ def steady_week(assignment: Assignment, plan: CandidatePlan, weeks: int = 30) ->
     lead = np.zeros((1, compiled.n_arcs, 1), dtype=np.int32)
     works = np.ones((1, compiled.n_resources, 1))
     untouched = twin.state.exogenous[None].copy()
-    laws = [entry[0] for entry in compiled.demand_distributions]
-    week = np.array([law.values if isinstance(law, Recorded) else [law.mean_value] * WEEK for law in laws]).T
+    week = booked_week(assignment)
     seen = []
     for day in range(WEEK * (weeks + 1) - 1):
         if day >= WEEK * weeks:

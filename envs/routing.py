@@ -24,9 +24,9 @@ from envs.routing_actions import (
     ShareCodec,
 )
 from envs.routing_costs import CargoWorth, WayCosts
+from envs.routing_curves import PortCurves
 from envs.routing_features import routing_observation
 from envs.routing_queues import QueuePrices
-from envs.routing_scarcity import ScarcityPrices
 from envs.vector import TwinVectorEnv
 from envs.watcher import Watcher
 from twin.beliefs import ever_fails
@@ -64,8 +64,8 @@ class RoutingTask:
         The best nominal week with the same ways on all days.
     weekday_plan
         The best nominal week when bookings of every weekday may go another way.
-    scarcity
-        What slots and moves are worth while ports make fewer.
+    curves
+        What comes to ports at a price of their moves.
     week
         One replica on each weekday when that week has been running for long.
     worth
@@ -130,8 +130,8 @@ class RoutingTask:
         usual = WayCosts(self.assignment, program, self.weekday_plan)
         self.worth = CargoWorth.of(usual)
         self.costs = WayCosts(self.assignment, program, None) if base == "none" else usual
-        self.scarcity = ScarcityPrices(program, self.weekday_plan)
-        self.queues = QueuePrices(self.costs, self.scarcity, self.plan, self.week) if base == "queue" else None
+        self.curves = PortCurves(program, self.weekday_plan)
+        self.queues = QueuePrices(self.costs, self.curves, self.week) if base == "queue" else None
         self.decision = decision
         self.periods_per_decision = WEEK if decision == "week" else 1
         self.horizon, self.finite = int(horizon), bool(finite)
@@ -296,9 +296,8 @@ class RoutingEnv(TwinEnv):
 
     With ``base="queue"`` a move in a port also costs what it costs those who wait for one
     (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 14 from now at least; slots
-    and the moves of other ports cost what they are worth while it makes fewer
-    (:class:`envs.routing_scarcity.ScarcityPrices`). The action then multiplies: the price of each port's queue, and the
-    assumed rest of all outages, by 4 to the power of its numbers.
+    and the moves of other ports then cost what they are worth at that price. The action then multiplies: the price of
+    each port's queue, and the assumed rest of all outages, by 4 to the power of its numbers.
 
     ``action_mode="assumptions"``: ``Box(-1, 1, (3,), float32)``, the same with one number for all ports: few enough
     for a learner to see what each of them does.

@@ -127,15 +127,15 @@ class PriceCodec(RoutingCodec):
         ports = len(self.assignment.routing.graph.port_names)
         prices = values[:-2] * self.price_scale
         recovery = np.maximum(values[-2], 0.0) * LONGEST_RECOVERY
-        slots = None
+        slots = queues = None
         if self.queues is not None:
             # What waits is in the price: days of delay are not counted once more.
-            found = self.queues.of(twin.state, MOST_TIMES ** values[-2])
-            prices[:ports] = found.queues * MOST_TIMES ** values[:ports] + found.moves
-            slots = found.slots
+            found, times = self.queues.of(twin.state, MOST_TIMES ** values[-2]), MOST_TIMES ** values[:ports]
+            queues, slots = (found.queues * times, found.fall * times), found.slots
+            prices[:ports] = found.moves
             recovery = np.zeros_like(recovery)
         kept = np.maximum(values[-1], 0.0) * MOST_KEPT * self.assignment.routing.graph.leg_capacity[:, None]
-        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, slots)
+        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, slots, queues)
         share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)
         return self.assignment.orders(twin.state, share, kept=kept)
 

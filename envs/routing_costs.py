@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from twin.liner.assignment import Assignment
-from twin.liner.routing import LEG
+from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
 from twin.liner.weekday_plan import WeekdayPlan, WeekdayProgram
 from twin.state import TwinState
@@ -81,6 +82,10 @@ class WayCosts:
         self._resource: IntArray = np.array([r for *_, r in entries], dtype=np.int64)
         self._ahead: FloatArray = np.array([self._days_until(w, e) for w, e, _, _ in entries]).reshape(-1, WEEK)
         self._longer: FloatArray = np.array([self._more_days(w, e, port) for w, e, port, _ in entries])
+        self._port: IntArray = np.array([port for _, _, port, _ in entries], dtype=np.int64)
+        changes = [routing.arc_kind[ways[w].arcs[e]] == TRANSFER for w, e, _, _ in entries]
+        self._each: FloatArray = np.where(changes, 2.0, 1.0)
+        self._calls: dict[int, tuple[IntArray, sparse.csr_array]] = {}
         self._starts, self._owner = _runs(self._way)
 
     def _days_until(self, w: int, place: int) -> list[float]:
@@ -112,6 +117,7 @@ class WayCosts:
         canals: FloatArray | None = None,
         recovery: FloatArray | None = None,
         slots: FloatArray | None = None,
+        queues: tuple[FloatArray, FloatArray | float] | None = None,
     ) -> FloatArray:
         """Costs (W, B) at a decision epoch.
 
@@ -127,12 +133,20 @@ class WayCosts:
             closed then it goes around.
         slots
             (N, B) money per slot of the departure from each call, added; nothing where left out.
+        queues
+            Money per move made today (P, B), and by how much that is less, down to 0, with every day until cargo comes
+            to the port, one number or (P, B); added, nothing where left out.
         """
         cost = np.ascontiguousarray(self.usual.take(state.period % WEEK, axis=0).T)
         if ports is not None and ports.any():
             cost += self.moves @ ports
         if slots is not None and slots.any():
             cost += self.slots @ slots
+        if queues is not None:
+            price, fall = queues[0], np.broadcast_to(queues[1], queues[0].shape)
+            for p in np.flatnonzero(price.any(axis=1)):
+                entry, moves = self._moves_in(int(p))
+                cost += moves @ np.maximum(price[p] - fall[p] * self._ahead[entry][:, state.period % WEEK], 0.0)
         if canals is not None and canals.any():
             cost += self.passes @ canals
         if recovery is not None and len(self._way) and recovery.any():
@@ -141,6 +155,15 @@ class WayCosts:
             delay = np.where(np.isfinite(self._longer)[:, None], (early > 0.0) * self._closed_days[:, None], early)
             cost[self._owner] += self.time_value * np.add.reduceat(delay * lost, self._starts, axis=0)
         return cost
+
+    def _moves_in(self, port: int) -> tuple[IntArray, sparse.csr_array]:
+        """Where ways make moves in a port, E entries, and how many each is, by way (W, E)."""
+        if port not in self._calls:
+            entry = np.flatnonzero(self._port == port)
+            where = (self._way[entry], np.arange(len(entry)))
+            shape = (self.moves.shape[0], len(entry))
+            self._calls[port] = entry, sparse.csr_array((self._each[entry], where), shape=shape)
+        return self._calls[port]
 
     @property
     def _closed_days(self) -> FloatArray:

@@ -2,11 +2,14 @@
 
 Where everybody pays the same for a day, a move that is made now delays all that come before the queue is gone. So what
 it costs the others is the time until the queue is gone, times what a day costs, whatever the order in which they are
-served: the externality of a bottleneck (Vickrey, American Economic Review 59(2), 1969). Ways that avoid the port are
-cheaper under that price exactly when they should be taken.
+served: the externality of a bottleneck (Vickrey, American Economic Review 59(2), 1969). Cargo that can avoid the port,
+or be refused, for less than that should; and because it does, the queue is gone sooner. A price and a time that agree
+are found from what comes to the port at each price (:mod:`envs.routing_curves`): s days before the end of the queue the
+price is that of s days, so that in T days as much comes as in the first T days of that list, whenever they begin. Cargo
+that comes to the port later pays for the days that are then left. What is under way comes whatever the price.
 
-The queue is seen, the rate at which it grows is the nominal plan's, and how long what is hit stays hit is assumed. With
-the price of its moves, slots and the moves of other ports change theirs (:mod:`envs.routing_scarcity`).
+The queue is seen, and how long what is hit stays hit is assumed. With the price of its moves, slots and the moves of
+other ports change theirs.
 """
 
 from __future__ import annotations
@@ -20,8 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from envs.routing_costs import WayCosts
-from envs.routing_scarcity import ScarcityPrices
-from twin.liner.plan import CandidatePlan
+from envs.routing_curves import PortCurve, PortCurves
 from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
@@ -34,12 +36,16 @@ FloatArray = NDArray[np.float64]
 #: price for noise would turn away what the nominal plan carries as gladly as it refuses.
 _NOISE = 3.0
 
+#: Moves that are rounding.
+_DUST = 1e-9
+
+#: Days after which every queue is taken to be gone.
+_LONGEST = 240
+
 
 @dataclass(frozen=True)
 class OutageRule:
-    """What is assumed of outages, and how much of the price counts.
-
-    The defaults were found by a search on tuning seeds (docs/routing.md).
+    """What is assumed of outages, and of a queue.
 
     Attributes
     ----------
@@ -48,28 +54,30 @@ class OutageRule:
     least
         Days that it is taken to last from now on, however long it has lasted.
     weight
-        Share of the price that is charged: others leave the queue too, and it is gone sooner than if all stayed.
-    transshipped
-        Share of the usual transshipments that is taken to come to a port with a queue.
-    most
-        Money per move at most.
-    ahead
-        Days over whose mean a port's moves are taken for the prices of slots and of other ports' moves, see
-        :class:`envs.routing_scarcity.ScarcityPrices`; with 0 these stay the nominal ones.
+        FFE that a move in a queue delays by the time that the move takes. Half of one, because what takes one move goes
+        first and a transshipment takes two.
     """
 
     outage: float = 60.0
     least: float = 14.0
-    weight: float = 0.3
-    transshipped: float = 0.8
-    most: float = 2200.0
-    ahead: float = 56.0
+    weight: float = 0.5
 
 
 class Prices(NamedTuple):
-    """What is added to the nominal prices: queues and moves (P, B) per move, slots (N, B) per slot of a departure."""
+    """What is added to the nominal prices.
+
+    Attributes
+    ----------
+    queues
+        (P, B) money per move that is made today.
+    fall
+        Money by which that is less with every day until cargo comes to the port.
+    moves, slots
+        (P, B) money per move, and (N, B) per slot of the departure from each call.
+    """
 
     queues: FloatArray
+    fall: float
     moves: FloatArray
     slots: FloatArray
 
@@ -81,47 +89,41 @@ class QueuePrices:
     ----------
     costs
         What the ways of a network cost.
-    scarcity
-        What slots and other ports' moves are worth while a port makes fewer.
-    plan, week
-        The nominal plan, and one replica on each weekday while it is followed: what goes where, and what waits, as a
-        rule.
+    curves
+        What comes to ports at a price.
+    week
+        One replica on each weekday while the nominal plan is followed: what waits, as a rule.
     rule
         What is assumed.
     """
 
     def __init__(
-        self,
-        costs: WayCosts,
-        scarcity: ScarcityPrices,
-        plan: CandidatePlan,
-        week: Sequence[TwinState],
-        rule: OutageRule | None = None,
+        self, costs: WayCosts, curves: PortCurves, week: Sequence[TwinState], rule: OutageRule | None = None
     ) -> None:
-        assignment, routing = costs.assignment, costs.assignment.routing
-        graph, resource = routing.graph, routing.move_resource
-        self.assignment, self.rule = assignment, OutageRule() if rule is None else rule
-        self.scarcity = scarcity
+        routing = costs.assignment.routing
+        self.assignment, self.rule = costs.assignment, OutageRule() if rule is None else rule
+        self.curves = curves
         self.time_value = routing.terms.value_of_time
-        self._resource = np.maximum(resource, 0)
-        self._limited = resource >= 0
-        capacity = routing.compiled.topology.resource_capacity[self._resource]
-        self._capacity = np.where(self._limited & np.isfinite(capacity), capacity, np.inf)[:, None]
-        own = np.zeros(len(graph.port_names))
-        for candidate, ffe in zip(routing.candidates, plan.ffe, strict=True):
-            own[graph.origin[candidate.demand]] += ffe / WEEK
-            own[graph.destination[candidate.demand]] += ffe / WEEK
-        self._own = own[:, None]
-        self._transshipped = np.maximum(plan.moves[:, None] / WEEK - self._own, 0.0)
-        self._here = self._moves_here(costs)
+        self._resource = np.maximum(routing.move_resource, 0)
+        self._capacity = routing.compiled.topology.resource_capacity[self._resource]
+        self._limited = (routing.move_resource >= 0) & np.isfinite(self._capacity)
+        self._noise = _NOISE / WEEK * curves.plan.moves[:, None]
+        self._here, self._later = self._moves_of_cargo(costs)
+        self._head = routing.compiled.topology.arc_destination
         #: Moves (7, P, 1) that wait on a usual weekday: cargo comes together, and leaves within the week.
         self._usual = np.stack([self._waits(state) for state in week])
+        #: Moves (P,) that cargo under way usually comes for.
+        self._under_way = np.mean([self._comes(state)[:, 0] for state in week], axis=0)
 
-    def _moves_here(self, costs: WayCosts) -> sparse.csr_array:
-        """Moves (P, I) that an FFE at a call takes in its port, on the ways of the plan or else the cheapest."""
+    def _moves_of_cargo(self, costs: WayCosts) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """Moves (P, I) that an FFE at a call takes in its port, and in all ports on the rest of its way.
+
+        Its ways are those of the plan, or else the cheapest.
+        """
         assignment, routing = self.assignment, self.assignment.routing
         usual, demands = costs.usual.mean(axis=0), len(routing.graph.demand)
-        rows, columns, moves = [], [], []
+        shape = (len(routing.graph.port_names), routing.compiled.n_stocks)
+        here, whole = sparse.lil_array(shape), sparse.lil_array(shape)
         for f in range(demands, len(assignment.flows)):
             ways = np.arange(assignment.first_way[f], assignment.first_way[f + 1])
             if not len(ways):
@@ -129,17 +131,24 @@ class QueuePrices:
             part = np.zeros(len(ways)) if costs.weight is None else costs.weight[0, ways]
             if part.sum() <= 0.0:
                 part = (ways == ways[np.argmin(usual[ways])]).astype(np.float64)
-            kind = routing.arc_kind[assignment.way_arc[ways]]
+            part = part / part.sum()
+            kind, stock = routing.arc_kind[assignment.way_arc[ways]], int(assignment.call_stock[f - demands])
             each = np.where(kind == LEG, 0.0, np.where(kind == TRANSFER, 2.0, 1.0))
-            rows.append(int(routing.graph.port[assignment.flows[f].node]))
-            columns.append(int(assignment.call_stock[f - demands]))
-            moves.append(float(part @ each / part.sum()))
-        shape = (len(routing.graph.port_names), routing.compiled.n_stocks)
-        return sparse.csr_array((moves, (rows, columns)), shape=shape)
+            here[int(routing.graph.port[assignment.flows[f].node]), stock] = float(part @ each)
+            for w, share in zip(ways, part, strict=True):
+                for k in range(costs.moves.indptr[w], costs.moves.indptr[w + 1]) if share > 0.0 else ():
+                    whole[int(costs.moves.indices[k]), stock] += share * float(costs.moves.data[k])
+        return here.tocsr(), whole.tocsr()
 
     def _waits(self, state: TwinState) -> FloatArray:
         """Moves (P, B) that cargo at the calls of each port is waiting for."""
         return np.asarray(self._here @ state.arrays.on_hand)
+
+    def _comes(self, state: TwinState) -> FloatArray:
+        """Moves (P, B) that cargo under way to each port comes for."""
+        there = state.arrays.on_hand.copy()
+        np.add.at(there, self._head, state.arrays.in_transit)
+        return np.asarray(np.maximum(self._later @ there - self._waits(state), 0.0))
 
     def of(self, state: TwinState, longer: FloatArray | float = 1.0) -> Prices:
         """Prices at a decision epoch.
@@ -151,27 +160,50 @@ class QueuePrices:
         longer
             (B,) by what the assumed rest of outages is multiplied.
         """
-        arrays, rule = state.arrays, self.rule
+        arrays, rule, plan = state.arrays, self.rule, self.curves.plan
         works = np.where(self._limited[:, None], arrays.availability[self._resource], 1.0)
-        since = arrays.since[self._resource]
-        comes = self._own + rule.transshipped * self._transshipped
         usual = self._usual[state.period % WEEK, :, 0].T
-        queue = np.maximum(self._waits(state) - usual - _NOISE * (self._own + self._transshipped), 0.0)
-        rest = np.where(works < 1.0, np.maximum(rule.outage - since, rule.least) * longer, 0.0)
-        now = np.where(works > 0.0, self._capacity * works, 0.0)
-        with np.errstate(invalid="ignore"):
-            then = np.where(rest > 0.0, queue + rest * (comes - now), queue)
-        # Gone after the outage, at the rate of a port that works; or already during it.
-        after = rest + then / np.maximum(self._capacity - comes, 1e-9)
-        before = queue / np.maximum(now - comes, 1e-9)
-        days = np.where(then > 0.0, after, np.where(rest > 0.0, before, 0.0))
-        price = rule.weight * self.time_value * np.where(queue + rest > 0.0, days, 0.0)
-        moves, slots = self.scarcity.of(self._works(works, rest, queue))
-        return Prices(np.minimum(price, rule.most), moves, slots)
+        queue = np.maximum(self._waits(state) - usual - self._noise, 0.0)
+        rest = np.maximum(rule.outage - arrays.since[self._resource], rule.least) * longer
+        rest = np.where(works < 1.0, rest, 0.0)
+        fall = rule.weight * self.time_value
+        queues, moves = np.zeros(works.shape), np.zeros(works.shape)
+        slots = np.zeros((len(plan.slot_price), state.replicas))
+        short = np.flatnonzero(self._limited & ((rest > 0.0) | (queue > 0.0)).any(axis=1))
+        comes = self._comes(state) if len(short) else queues
+        for p in short:
+            curve = self.curves.of(int(p))
+            days = self._days(int(p), curve, works[p], rest[p], queue[p], comes[p])
+            queues[p] = np.minimum(fall * days, self.curves.most)
+            fuller, dearer = curve.at(queues[p])
+            slots, moves = slots + np.where(days > 0.0, fuller, 0.0), moves + np.where(days > 0.0, dearer, 0.0)
+        return Prices(
+            queues, fall, np.maximum(moves, -plan.move_price[:, None]), np.maximum(slots, -plan.slot_price[:, None])
+        )
 
-    def _works(self, works: FloatArray, rest: FloatArray, queue: FloatArray) -> FloatArray:
-        """Shares (P, B) of their moves that ports have left for what comes in the days ahead."""
-        ahead = self.rule.ahead
-        if ahead <= 0.0:
-            return np.ones_like(works)
-        return np.asarray(1.0 - (np.minimum(rest, ahead) * (1.0 - works) + queue / self._capacity) / ahead)
+    def _days(
+        self, p: int, curve: PortCurve, works: FloatArray, rest: FloatArray, queue: FloatArray, under_way: FloatArray
+    ) -> FloatArray:
+        """Days (B,) until the queue of port p is gone.
+
+        Parameters
+        ----------
+        curve
+            What comes at a price.
+        works, rest
+            Share (B,) of its moves that the port makes while the outage lasts, and for how many days (B,).
+        queue, under_way
+            Moves (B,) that wait, and that cargo under way will come for, whatever the price: as many days' worth as
+            usual of what comes.
+        """
+        day = np.arange(_LONGEST + 1.0)
+        comes = np.interp(self.rule.weight * self.time_value * day, curve.price, curve.moves)
+        until = np.concatenate([[0.0], np.cumsum((comes[1:] + comes[:-1]) / 2.0)])
+        settled = self._under_way[p] / max(float(curve.moves[0]), _DUST)
+        priced = np.interp(np.maximum(day - settled, 0.0), day, until)[:, None]
+        day, then = day[:, None], self._capacity[p]
+        asked = queue + under_way * np.minimum(day / max(settled, _DUST), 1.0) + priced
+        now = then * np.where(works > 0.0, works, 0.0)
+        gone = now * np.minimum(day, rest) + then * np.maximum(day - rest, 0.0) >= asked - _DUST
+        gone[0] = (queue <= 0.0) & ((rest <= 0.0) | (now >= curve.moves[0]))
+        return np.where(gone.any(axis=0), np.argmax(gone, axis=0), float(_LONGEST))

@@ -67,6 +67,7 @@ _NEEDS = {
     "agent.parameters.batch_size": ("agent.parameters.n_steps", "agent.algorithm", "training.replicas"),
     "agent.parameters": ("agent.algorithm",),
     "training.accrual": ("env.finite",),
+    "training.paired": ("agent.algorithm", "env.action_mode", "training.accrual"),
 }
 
 
@@ -268,4 +269,8 @@ def _training_problems(config: TrainConfig) -> list[str]:
         problems.append("training.accrual: cargo has no standard cost (allowed: false)")
     if training.accrual and config.env.finite:
         problems.append("training.accrual: needs a continuing problem; use it with env.finite=false")
+    if training.paired and (training.accrual or agent.algorithm == "pathwise"):
+        problems.append("training.paired: for true costs and algorithms that learn from rewards (allowed: false)")
+    if training.paired and config.env.action_space != "Box":
+        problems.append("training.paired: compares with the zero action, which only a Box has (allowed: false)")
     return problems

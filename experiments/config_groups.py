@@ -133,6 +133,7 @@ class TrainingConfig(StrictModel):
     threads: Count = 1
     stagger: bool = True
     accrual: bool = False
+    paired: bool = False
     evaluate_every: Count = 100_000
     checkpoint_every: Count = 100_000
     patience: int | None = Field(default=None, gt=0, strict=True)

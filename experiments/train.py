@@ -144,7 +144,12 @@ def _learn(
 
     task = make_task(compiled, config.env, tuned, config.network)
     world = TwinVecEnv(
-        task, training.replicas, seed=seeds["training"], stagger=training.stagger, accrual=training.accrual
+        task,
+        training.replicas,
+        seed=seeds["training"],
+        stagger=training.stagger,
+        accrual=training.accrual,
+        paired=training.paired,
     )
     validation = Validation(
         task,

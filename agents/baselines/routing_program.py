@@ -68,7 +68,7 @@ class RollingRouting(RoutingPolicy):
         least: float = 14.0,
         ramp: int = 7,
         every: int = 1,
-        refused: float = 0.25,
+        refused: float = 1.0,
     ) -> None:
         super().__init__(task, parameters)
         if weeks < 1 or not (0.0 <= outage < np.inf and 0.0 <= least < np.inf) or ramp < 0:

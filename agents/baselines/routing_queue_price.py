@@ -40,8 +40,8 @@ class QueuePrice(Cheapest):
             raise ActionError(
                 f"rule: finite numbers of at least 0 by name (allowed: {known}), received {dict(rule or {})}"
             )
-        self.queues = QueuePrices(self.costs, self.task.scarcity, self.task.plan, self.task.week, OutageRule(**assumed))
+        self.queues = QueuePrices(self.costs, self.task.curves, self.task.week, OutageRule(**assumed))
 
     def cost(self, state: TwinState) -> NDArray[np.float64]:
         prices = self.queues.of(state)
-        return self.costs.of(state, prices.queues + prices.moves, slots=prices.slots)
+        return self.costs.of(state, prices.moves, slots=prices.slots, queues=(prices.queues, prices.fall))

@@ -20,6 +20,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents.learners.normalise import load_normalisation, save_normalisation, unwrap
 from agents.learners.sb3 import load
+from envs.core import Batch
 from envs.sb3 import TwinVecEnv
 from twin.errors import RunError
 from twin.state import StateArrays
@@ -115,7 +116,11 @@ def restore(folder: Path, name: str, world: TwinVecEnv, *, device: str) -> tuple
 
 
 def _world(world: Any) -> dict[str, Any]:
-    batch = world.batch
+    beside = {} if world.beside is None else {f"beside_{key}": value for key, value in _batch(world.beside).items()}
+    return {**_batch(world.batch), **beside, **{f"sum_{key}": value for key, value in world.running_sums().items()}}
+
+
+def _batch(batch: Batch) -> dict[str, Any]:
     state = batch.twin.state
     arrays = {f"state_{name}": value for name, value in zip(StateArrays._fields, state.arrays, strict=True)}
     return {
@@ -127,24 +132,30 @@ def _world(world: Any) -> dict[str, Any]:
         "head": np.array(state.head),
         "elapsed": batch.elapsed,
         **({} if batch.belief is None else {"belief": batch.belief}),
-        **{f"sum_{key}": value for key, value in world.running_sums().items()},
     }
 
 
 def _restore_world(world: TwinVecEnv, data: Any) -> None:
-    state = world.batch.twin.state
-    if data["period"].shape != state.period.shape:
-        raise RunError(f"the checkpoint has {len(data['period'])} replicas, the environment {state.replicas}")
-    for name, array in zip(StateArrays._fields, state.arrays, strict=True):
-        array[...] = data[f"state_{name}"]
-    state.seed[:], state.replica[:] = data["seed"], data["replica"]
-    state.episode[:], state.period[:] = data["episode"], data["period"]
-    state.head = int(data["head"])
-    world.batch.elapsed[:] = data["elapsed"]
-    if world.batch.belief is not None:
-        world.batch.belief[:] = data["belief"]
+    _restore_batch(world.batch, data)
+    if world.beside is not None:
+        _restore_batch(world.beside, data, "beside_")
+        world.beside.observe()
     for key, value in world.running_sums().items():
         value[...] = data[f"sum_{key}"]
+
+
+def _restore_batch(batch: Batch, data: Any, prefix: str = "") -> None:
+    state = batch.twin.state
+    if data[prefix + "period"].shape != state.period.shape:
+        raise RunError(f"the checkpoint has {len(data['period'])} replicas, the environment {state.replicas}")
+    for name, array in zip(StateArrays._fields, state.arrays, strict=True):
+        array[...] = data[f"{prefix}state_{name}"]
+    state.seed[:], state.replica[:] = data[prefix + "seed"], data[prefix + "replica"]
+    state.episode[:], state.period[:] = data[prefix + "episode"], data[prefix + "period"]
+    state.head = int(data[prefix + "head"])
+    batch.elapsed[:] = data[prefix + "elapsed"]
+    if batch.belief is not None:
+        batch.belief[:] = data[prefix + "belief"]
 
 
 def _random_states(model: BaseAlgorithm) -> dict[str, Any]:

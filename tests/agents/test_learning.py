@@ -64,12 +64,14 @@ def task_for(name: str) -> InventoryTask:
     return InventoryTask("five_site_distribution", action_mode=mode, horizon=13)
 
 
-def world_for(name: str, seed: int = 5, task: InventoryTask | None = None) -> TwinVecEnv:
-    return TwinVecEnv(task or task_for(name), REPLICAS, seed=world_seed(Purpose.TRAINING, seed), stagger=True)
+def world_for(name: str, seed: int = 5, task: InventoryTask | None = None, *, paired: bool = False) -> TwinVecEnv:
+    seed = world_seed(Purpose.TRAINING, seed)
+    return TwinVecEnv(task or task_for(name), REPLICAS, seed=seed, stagger=True, paired=paired)
 
 
-def fresh(name: str, seed: int = 5, task: InventoryTask | None = None) -> BaseAlgorithm:
-    normalise = wrap(world_for(name, seed, task), observation=True, reward=True, clip_observation=10.0, gamma=0.99)
+def fresh(name: str, seed: int = 5, task: InventoryTask | None = None, *, paired: bool = False) -> BaseAlgorithm:
+    world = world_for(name, seed, task, paired=paired)
+    normalise = wrap(world, observation=True, reward=True, clip_observation=10.0, gamma=0.99)
     model = build(
         name,
         normalise,
@@ -199,15 +201,19 @@ def run_to(model: BaseAlgorithm, total: int, stopper: Stopper, *, first: bool) -
     model.learn(total - (0 if first else model.num_timesteps), callback=[stopper], reset_num_timesteps=first)
 
 
-@every_algorithm
-@pytest.mark.parametrize("stop_after", [100, 210])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(name: str, stop_after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "stop_after", "paired"),
+    [(name, steps, False) for name in ALGORITHMS for steps in (100, 210)] + [("ppo", 100, True), ("sac", 210, True)],
+)
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    name: str, stop_after: int, paired: bool, tmp_path: Path
+) -> None:
     """Stop at a safe point, restore into new objects with other random states, go on: every number is the same."""
     total = 330
-    whole = fresh(name)
+    whole = fresh(name, paired=paired)
     run_to(whole, total, Stopper(tmp_path / "unused", every=10**9, extra=dict), first=True)
 
-    first = fresh(name)
+    first = fresh(name, paired=paired)
     stopper = Stopper(tmp_path / "checkpoint", every=10**9, extra=lambda: {"note": 1})
     step = stopper._on_step
 
@@ -224,7 +230,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(name: str, stop_afte
     # A fresh process has other random states.
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002
-    second, extra = checkpoint.restore(tmp_path / "checkpoint", name, world_for(name, seed=17), device="cpu")
+    second, extra = checkpoint.restore(
+        tmp_path / "checkpoint", name, world_for(name, seed=17, paired=paired), device="cpu"
+    )
     assert extra == {"note": 1}
     second.set_logger(Logger(None, []))
     assert second.num_timesteps < total

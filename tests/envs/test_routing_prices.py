@@ -1,4 +1,4 @@
-"""Prices of routing: weeks by weekday against brute force, scarcity against weeks solved anew, who is served first."""
+"""Prices of routing: best weeks proved best by their prices, queues that end when they say, who is served first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from agents.baselines.routing_queue_price import QueuePrice
 from envs.core import Batch
 from envs.routing import RoutingTask
-from envs.routing_scarcity import ScarcityPrices
+from envs.routing_curves import PortCurves
 from tests.liner_reference import random_candidates, random_network
 from twin.liner.assignment import Assignment
 from twin.liner.calls import call_graph
@@ -71,70 +71,116 @@ def test_the_best_week_by_weekday_is_feasible_and_its_prices_prove_that_it_is_be
     assert bound == pytest.approx(plan.cost, rel=1e-7, abs=1e-4)
 
 
-def test_a_week_with_fewer_moves_costs_more():
-    made = program(1)
-    limited = np.flatnonzero(made.assignment.routing.move_resource >= 0)
-    cost = [made.solve(np.where(np.arange(made.moves.shape[1]) == limited[0], x, 1.0)).cost for x in (1.0, 0.4, 0.0)]
-    assert cost[0] == pytest.approx(made.solve().cost)
-    assert cost[0] <= cost[1] <= cost[2]
+@pytest.mark.parametrize("seed", range(4))
+def test_at_a_higher_price_less_comes_to_a_port(seed):
+    """What the best week costs is concave in the price of a port's moves, and their number is its slope."""
+    made = program(seed)
+    curves = PortCurves(made, made.solve())
+    for p in range(made.moves.shape[1]):
+        curve = curves.of(p)
+        cost = [made.solve(port=p, price=float(price)).cost for price in curve.price]
+        assert curve.price[0] == 0.0
+        assert (np.diff(curve.price) > 0.0).all()
+        assert (np.diff(curve.moves) <= 1e-6).all()
+        for k, step in enumerate(np.diff(curve.price)):
+            rise = (cost[k + 1] - cost[k]) / step / 7.0
+            assert curve.moves[k + 1] - 1e-6 <= rise <= curve.moves[k] + 1e-6
+        assert not curve.others[p].any()
+        between = curve.price[:-1] + 0.25 * np.diff(curve.price)
+        slots, others = curve.at(between)
+        np.testing.assert_allclose(slots, 0.75 * curve.slots[:, :-1] + 0.25 * curve.slots[:, 1:], atol=1e-9)
+        np.testing.assert_allclose(others, 0.75 * curve.others[:, :-1] + 0.25 * curve.others[:, 1:], atol=1e-9)
+        np.testing.assert_allclose(curve.at(np.array([9.0 * curves.most]))[0][:, 0], curve.slots[:, -1])
 
 
-def test_scarcity_adds_the_differences_of_weeks_with_fewer_moves():
-    """Nothing where all works; of one port the difference of two programs; no price falls below 0."""
-    made = RoutingTask(scenario=None)
-    week, plan, prices = WeekdayProgram(made.assignment), made.weekday_plan, made.scarcity
-    ports = len(plan.move_price)
-    hub = int(np.argmax(made.plan.moves))
-    works = np.ones((ports, 3))
-    works[hub] = [1.0, 0.32, 0.28]
-    moves, slots = prices.of(works)
-    np.testing.assert_array_equal(moves[:, 0], 0.0)
-    np.testing.assert_array_equal(slots[:, 0], 0.0)
-    short = week.solve(np.where(np.arange(ports) == hub, 0.3, 1.0))
-    others = np.arange(ports) != hub
-    for b in (1, 2):
-        np.testing.assert_allclose(plan.slot_price + slots[:, b], short.slot_price, atol=1e-6)
-        np.testing.assert_allclose((plan.move_price + moves[:, b])[others], short.move_price[others], atol=1e-6)
-    assert np.abs(slots[:, 1]).max() > 1.0
-    assert moves[hub, 1] == 0.0
-    rng = np.random.default_rng(2)
-    moves, slots = prices.of(rng.uniform(-0.5, 1.0, (ports, 8)))
-    assert (plan.move_price[:, None] + moves >= -1e-9).all()
-    assert (plan.slot_price[:, None] + slots >= -1e-9).all()
-
-
-def test_a_week_is_solved_once():
+def test_the_weeks_of_a_port_are_solved_once():
     made = RoutingTask(scenario=None)
 
     class Counting(WeekdayProgram):
         solved = 0
 
-        def solve(self, works=None):
+        def solve(self, **sold):
             Counting.solved += 1
-            return super().solve(works)
+            return super().solve(**sold)
 
-    prices = ScarcityPrices(Counting(made.assignment), made.weekday_plan)
-    works = np.ones((len(made.weekday_plan.move_price), 64))
-    works[0] = np.linspace(0.11, 0.24, 64)
+    curves = PortCurves(Counting(made.assignment), made.weekday_plan)
     for _ in range(3):
-        prices.of(works)
-    assert Counting.solved == 2
+        prices = curves.of(0).price
+    assert Counting.solved == len(prices)
 
 
-def test_without_days_ahead_slots_keep_their_nominal_prices():
+def outage(rule=None, seed=3):
+    """Days of an outage as the queue prices see them: the task, the rule, and states with their prices."""
     made = QueuePrice.acting(RoutingTask(scenario="cyber_attack"))
     batch, slots = Batch(made, 4), np.arange(4, dtype=np.uint32)
-    batch.reset(np.full(4, 3, dtype=np.uint64), slots, np.zeros_like(slots))
-    usual, plain = QueuePrice(made), QueuePrice(made, rule={"ahead": 0.0})
-    seen = False
-    for _ in range(60):
-        one, other = usual.queues.of(batch.twin.state), plain.queues.of(batch.twin.state)
-        np.testing.assert_array_equal(one.queues, other.queues)
-        assert not other.slots.any()
-        assert not other.moves.any()
-        seen |= bool(one.slots.any())
-        batch.step(usual.predict(batch.observation)[0])
-    assert seen
+    batch.reset(np.full(4, seed, dtype=np.uint64), slots, np.zeros_like(slots))
+    policy = QueuePrice(made, rule=rule)
+    for _ in range(80):
+        yield made, policy, batch.twin.state
+        batch.step(policy.predict(batch.observation)[0])
+
+
+def test_price_and_end_of_a_queue_agree():
+    """What comes at prices that fall to 0 when the queue is gone makes the queue gone by then, to a day."""
+    seen = 0
+    for made, policy, state in outage():
+        queues, curves = policy.queues, made.curves
+        prices = queues.of(state)
+        assert prices.fall == pytest.approx(0.5 * 20.0)
+        resource = made.assignment.routing.move_resource
+        usual = np.stack([queues._here @ week.arrays.on_hand for week in made.week])[:, :, 0]
+        under_way = np.mean([queues._comes(week)[:, 0] for week in made.week], axis=0)
+        for p, b in zip(*np.nonzero(prices.queues), strict=True):
+            capacity = made.compiled.topology.resource_capacity[resource[p]]
+            works, since = state.arrays.availability[resource[p], b], state.arrays.since[resource[p], b]
+            rest = max(60.0 - since, 14.0) if works < 1.0 else 0.0
+            days = prices.queues[p, b] / prices.fall
+            waits = float((queues._here @ state.arrays.on_hand[:, b])[p])
+            left = max(waits - usual[state.period[b] % 7, p] - 3.0 / 7.0 * made.weekday_plan.moves[p], 0.0)
+            settled, curve = under_way[p] / curves.of(p).moves[0], curves.of(p)
+            coming, day = float(queues._comes(state)[p, b]), 0.0
+            while day < days:
+                come = coming / settled if day < settled else np.interp((days - day) * 10.0, curve.price, curve.moves)
+                left += 0.01 * (come - capacity * (works if day < rest else 1.0))
+                day += 0.01
+            slack = curve.moves[0] + capacity
+            assert left <= slack
+            assert days >= 200 or left >= -2.0 * slack
+            seen += 1
+    assert seen > 50
+
+
+def test_what_comes_later_pays_for_fewer_days():
+    """Way by way: in every port the price of the day on which it gets there, 0 once the queue is gone."""
+    found = next((made, policy, s) for made, policy, s in outage() if policy.queues.of(s).queues.max() > 100.0)
+    made, policy, state = found
+    prices, assignment = policy.queues.of(state), made.assignment
+    routing, top = assignment.routing, assignment.routing.compiled.topology
+    cost = made.costs.of(state, prices.moves, slots=prices.slots, queues=(prices.queues, prices.fall))
+    plain = made.costs.of(state, prices.moves, slots=prices.slots)
+    later = 0
+    for w in range(0, len(assignment.ways), 7):
+        way, day, added = assignment.ways[w], 0, np.zeros(4)
+        today = int(state.period[0]) % 7
+        for a in way.arcs if way.candidate >= 0 else ():
+            if routing.arc_kind[a] == LEG:
+                day += int(routing.schedule.weekday[routing.arc_tail[a]] - today - day) % 7
+            else:
+                port = routing.graph.port[routing.arc_head[a] if routing.arc_kind[a] == LOAD else routing.arc_tail[a]]
+                each = np.maximum(prices.queues[port] - prices.fall * day, 0.0)
+                added += (2.0 if routing.arc_kind[a] == TRANSFER else 1.0) * each
+                later += day > 0 and each.any()
+            day += int(top.arc_fixed_lead[a])
+        np.testing.assert_allclose(cost[w] - plain[w], added, atol=1e-6)
+    assert later
+
+
+def test_longer_outages_cost_more_and_no_price_falls_below_nothing():
+    for made, policy, state in outage():
+        one, longer = policy.queues.of(state), policy.queues.of(state, np.full(4, 2.0))
+        assert (longer.queues >= one.queues).all()
+        assert (made.weekday_plan.move_price[:, None] + one.moves >= -1e-9).all()
+        assert (made.weekday_plan.slot_price[:, None] + one.slots >= -1e-9).all()
 
 
 def test_moves_go_first_to_what_would_miss_its_vessel():

@@ -430,6 +430,13 @@ def test_a_discrete_algorithm_does_not_take_a_box_and_the_other_way_round() -> N
     assert composed("agent=ppo", "env=inventory_discrete").env.action_mode == "discrete"
 
 
+def test_paired_rewards_need_a_box_and_an_algorithm_that_learns_from_them() -> None:
+    assert "only a Box has" in problems("training.paired=true", "agent=ppo", "env=inventory_discrete")
+    assert "true costs" in problems("training.paired=true", "agent=pathwise")
+    assert "true costs" in problems("training.paired=true", "training.accrual=true")
+    assert composed("training.paired=true").training.paired
+
+
 def test_a_residual_needs_levels() -> None:
     """env.residual with order quantities is refused with the modes that work."""
     assert "base_stock, discrete or echelon" in problems("env.residual=true", "env.action_mode=quantity")

@@ -31,9 +31,11 @@ class WeekdayPlan:
     Attributes
     ----------
     cost
-        Money a week: handling, transshipment, air, refusal, and what time to delivery costs.
+        Money a week: handling, transshipment, air, refusal, what time to delivery costs, and moves that are sold.
     ffe
         (7, W) FFE on the ways of bookings by the weekday on which they are decided on; none on those of cargo at calls.
+    moves
+        (P,) moves a week.
     slot_price
         (N,) money that one more slot of the departure from each call would be worth, at least 0.
     move_price
@@ -42,6 +44,7 @@ class WeekdayPlan:
 
     cost: float
     ffe: FloatArray
+    moves: FloatArray
     slot_price: FloatArray
     move_price: FloatArray
 
@@ -82,22 +85,24 @@ class WeekdayProgram:
         per_day = routing.compiled.topology.resource_capacity[np.maximum(resource, 0)]
         self._per_week = np.where(resource >= 0, WEEK * per_day, np.inf)
 
-    def solve(self, works: FloatArray | None = None) -> WeekdayPlan:
-        """The best week when ports make these shares (P,) of their moves; all where left out.
+    def solve(self, *, port: int | None = None, price: float = 0.0) -> WeekdayPlan:
+        """The best week; where a port is given, its moves are not limited but cost so much each.
 
         Raises
         ------
         ConfigError
             When HiGHS stops without an optimum.
         """
-        per_week = self._per_week
-        if works is not None:
-            per_week = np.where(works > 0.0, per_week * np.where(works > 0.0, works, 1.0), 0.0)
+        cost, per_week = self._cost, self._per_week.copy()
+        if port is not None:
+            per_week[port] = np.inf
+            sold = self.moves[: self._ways, [port]].toarray().ravel()
+            cost = cost + price * np.tile(sold, WEEK)
         calls = self.slots.shape[1]
         limit = np.concatenate([self.assignment.routing.graph.leg_capacity, per_week])
         kept = np.isfinite(limit)
         result = optimize.linprog(
-            self._cost,
+            cost,
             A_ub=self._used[kept],
             b_ub=limit[kept],
             A_eq=self._booked,
@@ -108,11 +113,11 @@ class WeekdayProgram:
         if result.x is None:
             name = self.assignment.routing.liner.name
             raise ConfigError(f"HiGHS found no best week by weekday of {name} ({result.message})")
-        price = np.zeros(len(limit))
-        price[kept] = np.maximum(-result.ineqlin.marginals, 0.0)
+        dual = np.zeros(len(limit))
+        dual[kept] = np.maximum(-result.ineqlin.marginals, 0.0)
         ffe = np.zeros((WEEK, self.slots.shape[0]))
         ffe[:, : self._ways] = np.maximum(result.x, 0.0).reshape(WEEK, -1)
-        return WeekdayPlan(float(result.fun), ffe, price[:calls], price[calls:])
+        return WeekdayPlan(float(result.fun), ffe, ffe.sum(axis=0) @ self.moves, dual[:calls], dual[calls:])
 
 
 def booked_week(assignment: Assignment) -> FloatArray:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.liner.routing import REFUSE
+from twin.liner.schedule import WEEK
 from twin.liner.weekday_plan import WeekdayPlan, WeekdayProgram
 
 __all__ = ["PortCurve", "PortCurves"]
@@ -86,7 +87,7 @@ class PortCurves:
             others[port] = 0.0
             self._known[port] = PortCurve(
                 self._price,
-                np.array([week.moves[port] for week in weeks]) / 7.0,
+                np.array([week.moves[port] for week in weeks]) / WEEK,
                 np.array([week.slot_price - self.plan.slot_price for week in weeks]).T,
                 others,
             )

@@ -122,8 +122,7 @@ class QueuePrices:
         """
         assignment, routing = self.assignment, self.assignment.routing
         usual, demands = costs.usual.mean(axis=0), len(routing.graph.demand)
-        shape = (len(routing.graph.port_names), routing.compiled.n_stocks)
-        here, whole = sparse.lil_array(shape), sparse.lil_array(shape)
+        shares = sparse.lil_array((routing.compiled.n_stocks, len(assignment.ways)))
         for f in range(demands, len(assignment.flows)):
             ways = np.arange(assignment.first_way[f], assignment.first_way[f + 1])
             if not len(ways):
@@ -131,14 +130,15 @@ class QueuePrices:
             part = np.zeros(len(ways)) if costs.weight is None else costs.weight[0, ways]
             if part.sum() <= 0.0:
                 part = (ways == ways[np.argmin(usual[ways])]).astype(np.float64)
-            part = part / part.sum()
-            kind, stock = routing.arc_kind[assignment.way_arc[ways]], int(assignment.call_stock[f - demands])
-            each = np.where(kind == LEG, 0.0, np.where(kind == TRANSFER, 2.0, 1.0))
-            here[int(routing.graph.port[assignment.flows[f].node]), stock] = float(part @ each)
-            for w, share in zip(ways, part, strict=True):
-                for k in range(costs.moves.indptr[w], costs.moves.indptr[w + 1]) if share > 0.0 else ():
-                    whole[int(costs.moves.indices[k]), stock] += share * float(costs.moves.data[k])
-        return here.tocsr(), whole.tocsr()
+            shares[[int(assignment.call_stock[f - demands])], ways] = part / part.sum()
+        shares = shares.tocsr()
+        # What a way begins with is done in the port where the cargo is.
+        ways = np.arange(assignment.first_way[demands], len(assignment.ways))
+        node = np.array([assignment.flows[assignment.ways[w].flow].node for w in ways], dtype=np.int64)
+        kind = routing.arc_kind[assignment.way_arc[ways]]
+        each = np.where(kind == LEG, 0.0, np.where(kind == TRANSFER, 2.0, 1.0))
+        begins = sparse.csr_array((each, (ways, routing.graph.port[node])), shape=costs.moves.shape)
+        return (shares @ begins).T.tocsr(), (shares @ costs.moves).T.tocsr()
 
     def _waits(self, state: TwinState) -> FloatArray:
         """Moves (P, B) that cargo at the calls of each port is waiting for."""

@@ -12,7 +12,7 @@ from agents.baselines.routing import RoutingPolicy
 from agents.oracles.cargo_weeks import CargoWeeks
 from envs.task import Task
 from twin.errors import ActionError
-from twin.liner.routing import LEG, REFUSE, TRANSFER
+from twin.liner.routing import LEG, REFUSE
 from twin.liner.schedule import WEEK
 from twin.liner.weekday_plan import booked_week
 from twin.state import TwinState
@@ -223,18 +223,16 @@ class RollingRouting(RoutingPolicy):
     def _granted(self, state: TwinState, asked: FloatArray) -> FloatArray:
         """Parts (A, B) of what is asked for which ports have moves today, by how soon the vessel leaves.
 
-        Moves that do not suffice would be divided in proportion: what can wait for tomorrow would take them from what
-        leaves today.
+        The program says how much changes vessels: transshipments do not come after all that takes one move, as they
+        would in the assignment's own order.
         """
-        routing, top = self.assignment.routing, self.assignment.routing.compiled.topology
-        works = state.arrays.availability
+        top, works = self.assignment.routing.compiled.topology, state.arrays.availability
         left = np.where(works > 0.0, top.resource_capacity[:, None] * np.where(works > 0.0, works, 1.0), 0.0)
         out = np.ones_like(asked)
-        leaves = routing.schedule.weekday[routing.arc_head[self._moving]]
-        lead = np.where(routing.arc_kind[self._moving] == TRANSFER, routing.terms.transshipment_days, 0)
+        due = self.assignment.due[self._moving]
         # What is discharged comes after what leaves today, and before the rest.
-        soon = (leaves[:, None] - lead[:, None] - state.period) % WEEK + 1.0
-        soon[routing.arc_head[self._moving] < 0] = 1.5
+        soon = (due[:, None] - state.period) % WEEK + 1.0
+        soon[due < 0] = 1.5
         need = asked[self._moving] * self._moves[:, None]
         for when in np.unique(soon):
             total = np.zeros(left.shape)

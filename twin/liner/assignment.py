@@ -107,6 +107,8 @@ class Assignment:
     way_days
         (W, 7) days to delivery when it is taken on each weekday, with everything open and room on every vessel; 0 where
         it is refused.
+    due
+        (A,) weekday on which moves of an arc are made at the latest for the next departure; -1 for discharge.
     way_cost
         (W,) money per FFE for loading, transshipment, discharge, air or refusal.
     """
@@ -122,6 +124,7 @@ class Assignment:
         usual[routing.arc_around[routing.arc_around >= 0]] = False
         graph = routing.graph
         move, slot, use = self._limits()
+        self.due: IntArray = self._due()
         self._tables = Tables(
             routing.stock_demand,
             routing.arc_kind,
@@ -142,7 +145,7 @@ class Assignment:
             move,
             slot,
             use,
-            self._ranks(),
+            service_ranks(routing.arc_kind, self.due),
             top.resource_capacity,
         )
         self.call_stock: IntArray = np.flatnonzero(routing.stock_node >= 0)
@@ -172,12 +175,12 @@ class Assignment:
             use[owner[mine]] = top.use_coefficient[mine]
         return move, slot, use
 
-    def _ranks(self) -> IntArray:
+    def _due(self) -> IntArray:
         routing = self.routing
         ends = routing.arc_head >= 0
         leaves = np.where(ends, routing.schedule.weekday[routing.arc_head], 0)
         lead = np.where(routing.arc_kind == TRANSFER, routing.terms.transshipment_days, 0)
-        return service_ranks(routing.arc_kind, (leaves - lead) % WEEK)
+        return np.where(ends, (leaves - lead) % WEEK, -1).astype(np.int64)
 
     # -- what may be chosen -------------------------------------------------------------------------------------------
 

@@ -200,6 +200,11 @@ BASELINES: dict[str, Baseline] = {
             "a linear program on the expected bookings of eight weeks that knows of no outage",
         ),
         Baseline(
+            "routing_slot_price",
+            "agents.baselines.routing_slot_price:SlotPrice",
+            "the price of queues, and of slots as a program over the next weeks has them",
+        ),
+        Baseline(
             "routing_rolling_program",
             "agents.baselines.routing_program:RollingRouting",
             "the same, with the moves that outages leave for as long as they are taken to last",

@@ -151,9 +151,13 @@ class Batch:
     def observe(self) -> NDArray[np.float32]:
         """Observe all replicas, (B, n)."""
         self.position = self.twin.positions()
-        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
-        self.observation = self.task.observe(self.twin, self.position, left, self.belief)
+        self.observation = self.seen(self.task)
         return self.observation
+
+    def seen(self, task: Task) -> NDArray[np.float32]:
+        """What another task of the same problem shows of all replicas now, (B, n)."""
+        left = np.subtract(self.task.horizon, self.elapsed, dtype=np.float64)
+        return task.observe(self.twin, self.position, left, self.belief)
 
     def step(self, action: NDArray[Any], draws: Draws | None = None) -> StepResult:
         """Decide and run the periods that the decision holds for.

@@ -17,6 +17,7 @@ from envs.inventory import check_arguments
 from envs.routing_actions import (
     ROUTING_MODES,
     AssumptionCodec,
+    DepartureCodec,
     ItineraryCodec,
     OrderCodec,
     PriceCodec,
@@ -159,6 +160,7 @@ class RoutingTask:
         kinds: dict[str, type[RoutingCodec]] = {
             "prices": PriceCodec,
             "assumptions": AssumptionCodec,
+            "departures": DepartureCodec,
             "itinerary": ItineraryCodec,
             "shares": ShareCodec,
             "orders": OrderCodec,
@@ -301,6 +303,10 @@ class RoutingEnv(TwinEnv):
 
     ``action_mode="assumptions"``: ``Box(-1, 1, (3,), float32)``, the same with one number for all ports: few enough
     for a learner to see what each of them does.
+
+    ``action_mode="departures"``: ``Box(-1, 1, (3 + departures,), float32)``, those three and a surcharge per slot of
+    each departure of the next four weeks (1 is ``price_scale``; a slot costs nothing at least). Bookings vary, and
+    a departure that is fuller than usual (``loads``) is worth more than in the nominal week.
 
     ``action_mode="itinerary"``: ``MultiDiscrete``, a number for every flow (``task.routing_codec.names``): 0 waits, k
     takes its k-th way, the last being refusal. A way is possible when something of its demand is on the network and

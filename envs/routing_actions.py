@@ -26,6 +26,7 @@ from twin.state import TwinState
 __all__ = [
     "ROUTING_MODES",
     "AssumptionCodec",
+    "DepartureCodec",
     "ItineraryCodec",
     "OrderCodec",
     "PriceCodec",
@@ -37,7 +38,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-RoutingMode = Literal["prices", "assumptions", "itinerary", "shares", "orders"]
+RoutingMode = Literal["prices", "assumptions", "departures", "itinerary", "shares", "orders"]
 ROUTING_MODES: tuple[RoutingMode, ...] = get_args(RoutingMode)
 
 #: Days until a port is expected to work again, and share of slots that is kept, at the end of the box.
@@ -123,7 +124,14 @@ class PriceCodec(RoutingCodec):
         return spaces.Box(-1.0, 1.0, (len(self.names),), dtype=np.float32)
 
     def decide(self, action: NDArray[Any], twin: Twin) -> FloatArray:
-        values = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).T
+        return self._priced(self._values(action), twin)
+
+    def _values(self, action: NDArray[Any]) -> FloatArray:
+        """Numbers (n, B) of actions, within the box."""
+        return np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).T
+
+    def _priced(self, values: FloatArray, twin: Twin, departures: FloatArray | None = None) -> FloatArray:
+        """Orders (A, B) at the numbers of this mode, and money per slot of the next departures, (size, B)."""
         ports = len(self.assignment.routing.graph.port_names)
         prices = values[:-2] * self.price_scale
         recovery = np.maximum(values[-2], 0.0) * LONGEST_RECOVERY
@@ -134,8 +142,12 @@ class PriceCodec(RoutingCodec):
             queues, slots = (found.queues * times, found.fall * times), found.slots
             prices[:ports] = found.moves
             recovery = np.zeros_like(recovery)
+        if departures is not None:
+            # A slot costs nothing at least.
+            price = self.costs.slot_price[:, None] + (0.0 if slots is None else slots)
+            departures = np.maximum(departures, -self.costs.departures.spread(price))
         kept = np.maximum(values[-1], 0.0) * MOST_KEPT * self.assignment.routing.graph.leg_capacity[:, None]
-        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, slots, queues)
+        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, slots, queues, departures)
         share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)
         return self.assignment.orders(twin.state, share, kept=kept)
 
@@ -150,11 +162,34 @@ class AssumptionCodec(PriceCodec):
         return ("prices", "recovery", "reserve")
 
     def decide(self, action: NDArray[Any], twin: Twin) -> FloatArray:
-        values = np.asarray(action, dtype=np.float64)
+        return self._priced(self._for_all(self._values(action)), twin)
+
+    def _for_all(self, values: FloatArray) -> FloatArray:
+        """The three numbers (3, B) as those of :class:`PriceCodec`."""
         routing = self.assignment.routing
-        ports = np.repeat(values[:, :1], len(routing.graph.port_names), axis=1)
-        canals = np.zeros((len(values), len(routing.canal_resource)))
-        return super().decide(np.concatenate([ports, canals, values[:, 1:]], axis=1), twin)
+        ports = np.repeat(values[:1], len(routing.graph.port_names), axis=0)
+        canals = np.zeros((len(routing.canal_resource), values.shape[1]))
+        return np.concatenate([ports, canals, values[1:]])
+
+
+class DepartureCodec(AssumptionCodec):
+    """Box[-1, 1]: what is assumed, and a surcharge on the slots of every departure of the next weeks."""
+
+    mode = "departures"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*super().names, *(f"slot[{name}]" for name in self.costs.departures.names))
+
+    def decide(self, action: NDArray[Any], twin: Twin) -> FloatArray:
+        values, assumed = self._values(action), len(super().names)
+        return self._priced(self._for_all(values[:assumed]), twin, values[assumed:] * self.price_scale)
+
+    def encode_prices(self, departures: FloatArray) -> NDArray[np.float32]:
+        """Actions (B, n) that add money (size, B) per slot of the next departures, as far as the box goes."""
+        assumed = np.zeros((len(super().names), departures.shape[1]))
+        values = np.concatenate([assumed, departures / self.price_scale])
+        return np.ascontiguousarray(np.clip(values, -1.0, 1.0).T, dtype=np.float32)
 
 
 class ItineraryCodec(RoutingCodec):

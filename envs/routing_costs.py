@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from envs.routing_departures import Departures
 from twin.liner.assignment import Assignment
 from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
@@ -41,6 +43,8 @@ class WayCosts:
     moves, slots, passes
         (W, P) moves that an FFE takes in each port, (W, N) slots of the departure from each call, and (W, C) 1 where a
         way goes through a canal.
+    slot_price
+        (N,) money per slot of the departure from each call that is part of the cost.
     patience
         What it costs an FFE to wait for the departure a week later.
     """
@@ -71,6 +75,7 @@ class WayCosts:
                 if routing.move_resource[port] >= 0:
                     entries.append((w, e, port, int(routing.move_resource[port])))
         worth = np.zeros(len(ways))
+        self.slot_price: FloatArray = np.zeros(len(graph.port)) if plan is None else plan.slot_price
         self.weight: FloatArray | None = None
         if plan is not None:
             worth = self.slots @ plan.slot_price + self.moves @ plan.move_price
@@ -80,27 +85,16 @@ class WayCosts:
         # Where an outage on the way would delay cargo: way, resource, days from now, and days that it takes longer.
         self._way: IntArray = np.array([w for w, *_ in entries], dtype=np.int64)
         self._resource: IntArray = np.array([r for *_, r in entries], dtype=np.int64)
-        self._ahead: FloatArray = np.array([self._days_until(w, e) for w, e, _, _ in entries]).reshape(-1, WEEK)
+        self._ahead: FloatArray = np.array(
+            [assignment.days_until(w, e) for w, e, _, _ in entries], dtype=np.float64
+        ).reshape(-1, WEEK)
         self._longer: FloatArray = np.array([self._more_days(w, e, port) for w, e, port, _ in entries])
         self._port: IntArray = np.array([port for _, _, port, _ in entries], dtype=np.int64)
         changes = [routing.arc_kind[ways[w].arcs[e]] == TRANSFER for w, e, _, _ in entries]
         self._each: FloatArray = np.where(changes, 2.0, 1.0)
         self._calls: dict[int, tuple[IntArray, sparse.csr_array]] = {}
+        self._departing: dict[int, sparse.csr_array] = {}
         self._starts, self._owner = _runs(self._way)
-
-    def _days_until(self, w: int, place: int) -> list[float]:
-        """Days from each weekday until the arc at a place of a way begins."""
-        routing, top = self.assignment.routing, self.assignment.routing.compiled.topology
-        out = []
-        for today in range(WEEK):
-            day = today
-            for k, a in enumerate(self.assignment.ways[w].arcs[: place + 1]):
-                if routing.arc_kind[a] == LEG:
-                    day += int(routing.schedule.weekday[routing.arc_tail[a]] - day) % WEEK
-                if k < place:
-                    day += int(top.arc_fixed_lead[a])
-            out.append(float(day - today))
-        return out
 
     def _more_days(self, w: int, place: int, port: int) -> float:
         """Most days that an outage there costs: those of the next way around a canal; without limit in a port."""
@@ -118,6 +112,7 @@ class WayCosts:
         recovery: FloatArray | None = None,
         slots: FloatArray | None = None,
         queues: tuple[FloatArray, FloatArray | float] | None = None,
+        departures: FloatArray | None = None,
     ) -> FloatArray:
         """Costs (W, B) at a decision epoch.
 
@@ -136,6 +131,8 @@ class WayCosts:
         queues
             Money per move made today (P, B), and by how much that is less, down to 0, with every day until cargo comes
             to the port, one number or (P, B); added, nothing where left out.
+        departures
+            Money per slot of each of the next departures, by :attr:`departures` (B); added, nothing where left out.
         """
         cost = np.ascontiguousarray(self.usual.take(state.period % WEEK, axis=0).T)
         if ports is not None and ports.any():
@@ -147,6 +144,10 @@ class WayCosts:
             for p in np.flatnonzero(price.any(axis=1)):
                 entry, moves = self._moves_in(int(p))
                 cost += moves @ np.maximum(price[p] - fall[p] * self._ahead[entry][:, state.period % WEEK], 0.0)
+        if departures is not None and departures.any():
+            for today in np.unique(state.period % WEEK):
+                mine = state.period % WEEK == today
+                cost[:, mine] += self._taken(int(today)) @ departures[:, mine]
         if canals is not None and canals.any():
             cost += self.passes @ canals
         if recovery is not None and len(self._way) and recovery.any():
@@ -155,6 +156,17 @@ class WayCosts:
             delay = np.where(np.isfinite(self._longer)[:, None], (early > 0.0) * self._closed_days[:, None], early)
             cost[self._owner] += self.time_value * np.add.reduceat(delay * lost, self._starts, axis=0)
         return cost
+
+    @cached_property
+    def departures(self) -> Departures:
+        """The departures of the next weeks."""
+        return Departures(self.assignment)
+
+    def _taken(self, weekday: int) -> sparse.csr_array:
+        """Departures that ways (W, size) take which begin on a weekday."""
+        if weekday not in self._departing:
+            self._departing[weekday] = self.departures.of_ways(weekday)
+        return self._departing[weekday]
 
     def _moves_in(self, port: int) -> tuple[IntArray, sparse.csr_array]:
         """Where ways make moves in a port, E entries, and how many each is, by way (W, E)."""

@@ -13,6 +13,7 @@ from envs.features import Block, Field, Observation
 from envs.inventory_features import OUTLOOK_SPANS
 from envs.readers import Outlook, PeriodsLeft, Rows, Season, View
 from envs.routing_costs import WayCosts
+from envs.routing_loads import DepartureLoads
 from envs.watcher import Watcher
 from twin.errors import ActionError, did_you_mean
 from twin.liner.assignment import WAIT, Assignment
@@ -27,6 +28,7 @@ RoutingGroup = Literal[
     "since",
     "queue",
     "slots",
+    "loads",
     "waiting",
     "under_way",
     "booked",
@@ -40,8 +42,8 @@ RoutingGroup = Literal[
 #: Groups of fields, in the order of the observation vector.
 ROUTING_GROUPS: tuple[RoutingGroup, ...] = get_args(RoutingGroup)
 
-#: Shown only where asked for: all the cargo, place by place, and a belief.
-_ON_REQUEST = ("booked", "at_calls", "pipeline", "outlook")
+#: Shown only where asked for: departures of the next weeks, all the cargo, place by place, and a belief.
+_ON_REQUEST = ("loads", "booked", "at_calls", "pipeline", "outlook")
 
 #: Bounds, in weeks of what is usual.
 _SPAN = 26.0
@@ -104,6 +106,16 @@ class SlotsLeft:
         choice = assignment.cheapest(self.costs.of(state, None, None, None))
         choice[: len(assignment.routing.graph.demand)] = WAIT
         out[...] = assignment.room(state, assignment.shares(choice))[self.nodes]
+
+
+@dataclass(frozen=True, eq=False)
+class Loads:
+    """What is asked of the next departures, over their slots."""
+
+    loads: DepartureLoads
+
+    def read(self, view: View, out: FloatArray) -> None:
+        out[...] = self.loads.of(view.twin.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +184,7 @@ def routing_observation(
         make.since(),
         make.queue(),
         make.slots(),
+        make.loads() if "loads" in wanted else Block("loads", (), PeriodsLeft()),
         make.of_demands("waiting", "FFE booked and not under way.", Waiting(assignment)),
         make.of_demands("under_way", "FFE at calls and between them.", UnderWay(assignment)),
         make.of_demands("booked", "FFE booked since the last day.", Rows("demand")),
@@ -240,6 +253,11 @@ class _Blocks:
             for n in nodes
         )
         return Block("slots", tuple(fields), SlotsLeft(self.assignment, self.costs, nodes))
+
+    def loads(self) -> Block:
+        text = "What is there, comes, or is expected to be booked for one of the next departures, over its slots."
+        fields = (Field(f"loads[{name}]", "1", 0.0, 10.0, text) for name in self.costs.departures.names)
+        return Block("loads", tuple(fields), Loads(DepartureLoads(self.costs)))
 
     def of_demands(self, group: str, text: str, reader: Waiting | UnderWay | Rows) -> Block:
         highs = _SPAN * np.maximum(self.graph.demand, 1.0)

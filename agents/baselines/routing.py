@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 
 class RoutingPolicy(ABC):
-    """A rule from all cargo and what works to the orders of a day, in the action mode ``orders``.
+    """A rule from all cargo and what works to the orders of a day.
 
     It sees a state as it was read, which differs from the twin's by the rounding of an observation: no draws to come,
     no hidden state of an outage.
@@ -42,6 +42,8 @@ class RoutingPolicy(ABC):
 
     #: As in the registry.
     name: ClassVar[str] = ""
+    #: Of its actions.
+    mode: ClassVar[str] = "orders"
     #: Groups of fields that are read.
     reads: ClassVar[tuple[str, ...]] = (
         "availability",
@@ -88,16 +90,16 @@ class RoutingPolicy(ABC):
 
     @classmethod
     def acting(cls, task: RoutingTask) -> RoutingTask:
-        """The same problem, with all that the rule reads and the actions that it gives."""
-        return task.acting("orders", cls.reads)
+        """The same problem, with all that the rule reads and the actions that it takes."""
+        return task.acting(cls.mode, cls.reads)
 
     @classmethod
     def fits(cls, task: Task) -> str | None:
         """Why the rule cannot act in a task, or None where it can."""
         if not isinstance(task, RoutingTask):
             return cls.unfit(task.compiled)
-        if task.codec.mode != "orders":
-            return f"its orders are no action of the mode '{task.codec.mode}' (allowed: orders)"
+        if task.codec.mode != cls.mode:
+            return f"its decisions are no action of the mode '{task.codec.mode}' (allowed: {cls.mode})"
         if task.decision != "day":
             return f"it decides day by day, not once a {task.decision}"
         shown = {block.group for block in task.observation.blocks}
@@ -109,6 +111,10 @@ class RoutingPolicy(ABC):
     @abstractmethod
     def orders(self, state: TwinState) -> FloatArray:
         """Orders (A, B) of a day, FFE, at a decision epoch."""
+
+    def actions(self, state: TwinState) -> NDArray[Any]:
+        """Actions (B, n) of a day."""
+        return self.task.codec.encode(self.orders(state))
 
     def hit(self, state: TwinState) -> NDArray[np.bool_]:
         """Ports (P, B) that make fewer moves than usual."""
@@ -124,8 +130,7 @@ class RoutingPolicy(ABC):
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
         """Actions for observations (n,) or (B, n); see :class:`agents.policy.Policy`."""
-        orders = self.orders(self.read(np.atleast_2d(observation)))
-        actions = self.task.codec.encode(orders)
+        actions = self.actions(self.read(np.atleast_2d(observation)))
         return (actions[0] if observation.ndim == 1 else actions), state
 
     def read(self, observation: NDArray[np.float32]) -> TwinState:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import restarted
 from agents.baselines.routing import RoutingPolicy
+from agents.baselines.routing_outlook import AssumedOutages
 from agents.oracles.cargo_weeks import CargoWeeks
 from envs.task import Task
 from twin.errors import ActionError
@@ -38,15 +39,8 @@ class RollingRouting(RoutingPolicy):
 
     Parameters
     ----------
-    weeks
-        How far it looks.
-    outage
-        Days that an outage is taken to last from its first day on.
-    least
-        Days that it is taken to last from now on, however long it has lasted.
-    ramp
-        Days that a port is then taken to need for its way back to all moves. One that is on its way back is taken to go
-        on as it has since yesterday.
+    weeks, outage, least, ramp
+        What it looks at and assumes, see :class:`agents.baselines.routing_outlook.AssumedOutages`.
     every
         Days after which the program is solved anew at the latest, up to 7.
     refused
@@ -71,18 +65,12 @@ class RollingRouting(RoutingPolicy):
         refused: float = 1.0,
     ) -> None:
         super().__init__(task, parameters)
-        if weeks < 1 or not (0.0 <= outage < np.inf and 0.0 <= least < np.inf) or ramp < 0:
-            raise ActionError(
-                f"a program looks 1 week ahead or more and takes outages to last finite times of at least 0 days, "
-                f"and ways back of 0 days or more, received weeks={weeks}, outage={outage}, least={least}, ramp={ramp}"
-            )
         if not 1 <= every <= WEEK or not 0.0 < refused <= 1.0:
             raise ActionError(
                 f"a program is solved every 1 to 7 days, and refuses a share above 0 and up to 1 of what it would, "
                 f"received every={every}, refused={refused}"
             )
-        self.outage, self.least, self.ramp = float(outage), float(least), ramp
-        self.days, self.every, self.refused = WEEK * weeks, every, float(refused)
+        self.outlook, self.every, self.refused = AssumedOutages(weeks, outage, least, ramp), every, float(refused)
         assignment = self.assignment
         routing, top = assignment.routing, assignment.routing.compiled.topology
         self.program = CargoWeeks(assignment, self.task.worth)
@@ -168,7 +156,7 @@ class RollingRouting(RoutingPolicy):
         day, part, fresh = day + 1, part.copy(), fresh.copy()
         for b in np.flatnonzero((day >= self.every) | news).tolist():
             works = self._works(state, b, now[:, b] - np.where(back, before, now)[:, b])
-            booked = self._week[(state.period[b] + np.arange(self.days)) % WEEK]
+            booked = self._week[(state.period[b] + np.arange(self.outlook.days)) % WEEK]
             plan = self.program.plan(state, b, booked, works)
             day[b], part[..., b], fresh[..., b] = 0, plan.part, plan.fresh
         replica = np.arange(state.replicas)
@@ -186,18 +174,10 @@ class RollingRouting(RoutingPolicy):
 
     def _works(self, state: TwinState, b: int, step: FloatArray) -> FloatArray:
         """What is taken to work, (days, R); ``step`` is by how much more works than yesterday."""
-        works = np.ones((self.days, self.assignment.routing.compiled.n_resources))
         if not self.heeds:
-            return works
+            return np.ones((self.outlook.days, self.assignment.routing.compiled.n_resources))
         now, since = state.arrays.availability[self.failing, b], state.arrays.since[self.failing, b]
-        ends = np.maximum(self.outage - since, self.least)
-        ahead = np.arange(self.days)[:, None]
-        # Canals are open or closed.
-        ramp = np.where(np.isin(self.failing, self.assignment.routing.move_resource), self.ramp, 0)
-        rate = np.where(step > 0.0, step, (1.0 - now) / np.maximum(ramp, 1))
-        gone = np.where(step > 0.0, ahead, np.maximum(ahead + 1.0 - np.maximum(ends, 1.0), 0.0))
-        works[:, self.failing] = np.minimum(now + rate * gone, 1.0)
-        return works
+        return self.outlook.works(self.assignment, self.failing, now, since, step)
 
     def _follow(self, state: TwinState, part: FloatArray, done: FloatArray) -> FloatArray:
         """Orders (A, B) that bring what each arc has had to its part of all that its flow has had."""

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.routing_cheapest import Cheapest
-from envs.routing_queues import OutageRule, QueuePrices
+from envs.routing_queues import OutageRule, Prices, QueuePrices
 from envs.task import Task
 from twin.errors import ActionError
 from twin.state import TwinState
 
 __all__ = ["QueuePrice"]
+
+FloatArray = NDArray[np.float64]
 
 
 class QueuePrice(Cheapest):
@@ -42,6 +44,16 @@ class QueuePrice(Cheapest):
             )
         self.queues = QueuePrices(self.costs, self.task.curves, self.task.week, OutageRule(**assumed))
 
-    def cost(self, state: TwinState) -> NDArray[np.float64]:
+    def cost(self, state: TwinState) -> FloatArray:
         prices = self.queues.of(state)
-        return self.costs.of(state, prices.moves, slots=prices.slots, queues=(prices.queues, prices.fall))
+        return self.costs.of(
+            state,
+            prices.moves,
+            slots=prices.slots,
+            queues=(prices.queues, prices.fall),
+            departures=self.surcharges(state, prices),
+        )
+
+    def surcharges(self, state: TwinState, prices: Prices) -> FloatArray | None:
+        """Money per slot of each of the next departures, (size, B), over these prices; None here."""
+        return None

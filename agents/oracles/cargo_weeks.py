@@ -64,11 +64,14 @@ class WeekPlan:
     fresh
         (7, A) whether a window of the place that an arc draws on begins on a day: today, and where it matters to what
         may be done there, with the departure.
+    slot_price
+        (N, J) money that one more slot of the departure from each call in each bucket would be worth, at least 0.
     """
 
     cost: float
     part: FloatArray
     fresh: BoolArray
+    slot_price: FloatArray
 
 
 class CargoWeeks:
@@ -417,7 +420,8 @@ class _Model:
         x = np.maximum(near_optimum(self._model, f"cargo weeks of {self.routing.liner.name}", _ITERATIONS), 0.0)
         total = np.bincount(self._source, weights=x, minlength=self._rows)[self._source]
         part = np.divide(x, total, out=np.full(len(x), -1.0), where=total > _DUST)
-        return WeekPlan(float(self._model.getInfo().objective_function_value), *self._parts(part))
+        price = np.maximum(-np.asarray(self._model.getSolution().row_dual)[self._slots], 0.0)
+        return WeekPlan(float(self._model.getInfo().objective_function_value), *self._parts(part), price)
 
     def _now(self, state: TwinState, replica: int, booked: FloatArray, works: FloatArray) -> None:
         """Put what is there, what is booked and what works into the model."""

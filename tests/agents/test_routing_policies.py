@@ -20,7 +20,9 @@ from twin.engine import Twin
 from twin.errors import ActionError
 
 RULES = [name for name in BASELINES if name.startswith("routing_")]
-SIMPLE = [name for name in RULES if "program" not in name]
+PROGRAMS = ("routing_weekly_program", "routing_rolling_program", "routing_slot_price")
+#: Those that solve no program.
+SIMPLE = [name for name in RULES if name not in PROGRAMS]
 
 
 def kind(name) -> type[RoutingPolicy]:
@@ -47,14 +49,14 @@ def foresight(made, batch, days):
 
 @pytest.mark.parametrize("name", RULES)
 def test_it_fits_the_routing_environment_alone(name):
-    """In the mode orders, with all cargo shown, day by day; elsewhere there is a reason."""
-    if "program" in name:
+    """In its own mode, with all cargo shown, day by day; elsewhere there is a reason."""
+    if name in PROGRAMS:
         pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
-    made = task()
+    made = task(base="queue")
     assert kind(name).fits(kind(name).acting(made)) is None
     assert "prices" in str(kind(name).fits(made))
-    assert "at_calls" in str(kind(name).fits(made.acting("orders")))
-    weekly = task(decision="week")
+    assert "at_calls" in str(kind(name).fits(made.acting(kind(name).mode)))
+    weekly = task(decision="week", base="queue")
     assert "day by day" in str(kind(name).fits(kind(name).acting(weekly)))
     assert kind(name).fits(InventoryTask("serial_chain")) is not None
     with pytest.raises(ActionError, match=name):
@@ -91,7 +93,7 @@ def test_the_cheapest_is_the_zero_action():
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_no_rule_costs_less_than_foresight(seed):
     """Over 28 days with outages, on every path, what is left at the end counted."""
-    made = task(seed, finite=True, horizon=28)
+    made = task(seed, finite=True, horizon=28, base="queue")
     batch = started(made, replicas=3, seed=9)
     bound, _ = foresight(made, batch, 28)
     for name in RULES:
@@ -229,3 +231,61 @@ def test_the_price_of_queues_is_the_zero_action():
         hit += int((batch.twin.state.arrays.availability < 1.0).any())
         batch.step(nothing)
     assert hit
+
+
+def test_prices_of_slots_are_an_action_on_top_of_those_of_queues():
+    """What the rule orders is what its action comes to; at a share of 0 it is the price of queues."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    made = task(base="queue", price_scale=1e5)
+    acting, other = kind("routing_slot_price").acting(made), kind("routing_queue_price").acting(made)
+    rule, nothing = kind("routing_slot_price")(acting), kind("routing_slot_price")(acting, share=0.0)
+    queue, batch, dearer = kind("routing_queue_price")(other), started(acting, replicas=2), 0
+    for _ in range(20):
+        state = batch.twin.state
+        action = rule.actions(state)
+        dearer += int((action > 1e-6).any())
+        orders = acting.decode(action, batch.twin, batch.position)
+        np.testing.assert_allclose(rule.orders(state), orders, rtol=1e-6, atol=1e-6)
+        assert not nothing.actions(state).any()
+        np.testing.assert_allclose(nothing.orders(state), queue.orders(state), rtol=1e-9, atol=1e-9)
+        batch.step(rule.predict(batch.observation)[0])
+    assert dearer
+
+
+def test_a_slot_is_worth_what_another_one_saves_the_program():
+    """The dual price of a departure lies between what one slot less costs and one more saves."""
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    made = task(base="queue", scenario=None)
+    acting = kind("routing_slot_price").acting(made)
+    rule, batch = kind("routing_slot_price")(acting), started(acting, replicas=1)
+    state, graph, tried = batch.twin.state, made.assignment.routing.graph, 0
+    works = np.ones((56, made.compiled.n_resources))
+    booked = rule._week[(state.period[0] + np.arange(56)) % 7] * 1.3
+    plan = rule.program.plan(state, 0, booked, works)
+    model = rule.program._models[int(state.period[0]) % 7, 8]
+    assert (plan.slot_price >= 0.0).all()
+    for node, week in zip(*np.nonzero(plan.slot_price > 1.0), strict=True):
+        if week >= 4:
+            continue
+        costs = []
+        for more in (-0.5, 0.5):
+            row, upper = int(model._slots[node, week]), None
+            model._now(state, 0, booked, works)
+            upper = model._model.getLp().row_upper_[row]
+            model._model.changeRowBounds(row, -np.inf, upper + more)
+            model._model.run()
+            costs.append(model._model.getInfo().objective_function_value)
+        assert (costs[1] - plan.cost) / 0.5 * -1.0 <= plan.slot_price[node, week] + 1e-4
+        assert plan.slot_price[node, week] <= (costs[0] - plan.cost) / 0.5 + 1e-4
+        tried += 1
+    assert tried
+    assert graph.leg_capacity.min() > 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"weeks": 0}, {"outage": -1.0}])
+def test_what_no_program_can_assume_is_refused(wrong):
+    pytest.importorskip("highspy", reason="the program needs the extra 'routing'")
+    acting = kind("routing_slot_price").acting(task(base="queue"))
+    with pytest.raises(ActionError, match=next(iter(wrong))):
+        kind("routing_slot_price")(acting, **wrong)
+    assert "base=queue" in str(kind("routing_slot_price").fits(task().acting("departures")))

@@ -221,6 +221,20 @@ class Assignment:
                 out[w, today] = day - today
         return out
 
+    def days_until(self, way: int, place: int) -> IntArray:
+        """Days (7,) from each weekday until the arc at a place of a way begins, with all open and room everywhere."""
+        routing, top = self.routing, self.routing.compiled.topology
+        out = np.empty(WEEK, dtype=np.int64)
+        for today in range(WEEK):
+            day = today
+            for k, a in enumerate(self.ways[way].arcs[: place + 1]):
+                if routing.arc_kind[a] == LEG:
+                    day += int(routing.schedule.weekday[routing.arc_tail[a]] - day) % WEEK
+                if k < place:
+                    day += int(top.arc_fixed_lead[a])
+            out[today] = day - today
+        return out
+
     def booked_days(self) -> FloatArray:
         """Days to delivery of every way (W,) from when its cargo is first decided on; over a week's mean at calls."""
         routing = self.routing

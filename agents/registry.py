@@ -79,6 +79,13 @@ ALGORITHMS: dict[str, Algorithm] = {
             False,
             "gradients through the differentiable twin",
         ),
+        Algorithm(
+            "imitation",
+            "agents.learners.imitation:Imitation",
+            frozenset({"Box"}),
+            False,
+            "a linear policy that does what a slow classical policy would do",
+        ),
         Algorithm("dqn", "stable_baselines3:DQN", frozenset({"Discrete"}), False, "deep Q-network"),
         Algorithm(
             "maskable_ppo",

@@ -269,7 +269,10 @@ def _training_problems(config: TrainConfig) -> list[str]:
         problems.append("training.accrual: cargo has no standard cost (allowed: false)")
     if training.accrual and config.env.finite:
         problems.append("training.accrual: needs a continuing problem; use it with env.finite=false")
-    if training.paired and (training.accrual or agent.algorithm == "pathwise"):
+    if bool(agent.net_arch) == (agent.algorithm == "imitation"):
+        allowed = "[], it is linear" if agent.net_arch else "a width for each of one or more layers"
+        problems.append(f"agent.net_arch: {list(agent.net_arch)} with {agent.algorithm} (allowed: {allowed})")
+    if training.paired and (training.accrual or agent.algorithm in ("pathwise", "imitation")):
         problems.append("training.paired: for true costs and algorithms that learn from rewards (allowed: false)")
     if training.paired and config.env.action_space != "Box":
         problems.append("training.paired: compares with the zero action, which only a Box has (allowed: false)")

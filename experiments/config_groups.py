@@ -107,7 +107,7 @@ class AgentConfig(StrictModel):
     """The learning algorithm, its networks, and its own parameters by their Stable-Baselines3 names."""
 
     algorithm: str = "ppo"
-    net_arch: list[Count] = Field(default=[64, 64], min_length=1)
+    net_arch: list[Count] = Field(default=[64, 64])
     activation: str = "tanh"
     log_std_init: float | None = -1.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"

@@ -160,6 +160,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
                 "ent_coef": 0.002,
             },
         ),
+        "imitation": AgentConfig(
+            algorithm="imitation",
+            net_arch=[],
+            log_std_init=None,
+            normalise=NormaliseConfig(observation=False, reward=False),
+            parameters={
+                "teacher": "routing_slot_price",
+                "teacher_parameters": {"share": 0.7},
+                "every": 3,
+                "n_steps": 126,
+                "penalty": 0.03,
+            },
+        ),
         "pathwise": AgentConfig(
             algorithm="pathwise",
             activation="silu",
@@ -236,6 +249,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
             evaluate_every=300_000,
             checkpoint_every=1_000_000,
             validation=ValidationConfig(paths=256),
+        ),
+        "imitation": TrainingConfig(
+            steps=8064,
+            replicas=8,
+            stagger=False,
+            evaluate_every=1008,
+            checkpoint_every=1008,
+            validation=ValidationConfig(paths=32, periods=1, warm_up=0),
         ),
         "pathwise": TrainingConfig(
             steps=40_000_000,
@@ -393,7 +414,7 @@ def test_a_stored_configuration_is_the_same_again(name: str) -> None:
         ("env.observe=[on_hnd]", ["env.observe[0]", "'on_hnd'", "'periods_left'", "did you mean 'on_hand'"]),
         ("env.arrivals=slot", ["env.arrivals", "'slot'", "'bands'", "did you mean 'slots'"]),
         ("env.forecast=0", ["env.forecast", "greater than 0", "received 0"]),
-        ("agent.net_arch=[]", ["agent.net_arch", "at least 1"]),
+        ("agent.net_arch=[]", ["agent.net_arch", "a width for each of one or more layers"]),
         ("agent.net_arch=[64,0]", ["agent.net_arch[1]", "received 0"]),
         ("name=../escape", ["name", "'../escape'"]),
         ("agent.activation=tanhh", ["agent.activation", "'tanhh'", "tanh, relu, elu", "did you mean 'tanh'"]),

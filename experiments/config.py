@@ -272,8 +272,33 @@ def _training_problems(config: TrainConfig) -> list[str]:
     if bool(agent.net_arch) == (agent.algorithm == "imitation"):
         allowed = "[], it is linear" if agent.net_arch else "a width for each of one or more layers"
         problems.append(f"agent.net_arch: {list(agent.net_arch)} with {agent.algorithm} (allowed: {allowed})")
+    if agent.algorithm == "imitation":
+        problems += _imitation_problems(agent, config.env)
     if training.paired and (training.accrual or agent.algorithm in ("pathwise", "imitation")):
         problems.append("training.paired: for true costs and algorithms that learn from rewards (allowed: false)")
     if training.paired and config.env.action_space != "Box":
         problems.append("training.paired: compares with the zero action, which only a Box has (allowed: false)")
+    return problems
+
+
+def _imitation_problems(agent: AgentConfig, env: EnvConfig) -> list[str]:
+    from agents.learners.imitation import TEACHER
+    from agents.registry import baseline, load_class
+
+    problems, teacher = [], str(agent.parameters.get("teacher", TEACHER))
+    if agent.normalise.observation:
+        problems.append("agent.normalise.observation: imitation weighs what it sees itself (allowed: false)")
+    try:
+        made = load_class(baseline(teacher).path)
+    except CogTwinError as error:
+        return [*problems, f"agent.parameters.teacher: {error}"]
+    if not env.routes or not hasattr(made, "acting"):
+        problems.append(
+            f"agent.parameters.teacher: '{teacher}' cannot be asked (allowed: env=routing and its policies)"
+        )
+    elif env.action_mode != made.mode:
+        problems.append(
+            f"env.action_mode: the teacher '{teacher}' takes no actions of the mode '{env.action_mode}' "
+            f"(allowed: {made.mode})"
+        )
     return problems

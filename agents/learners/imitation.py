@@ -28,7 +28,10 @@ from envs.routing import RoutingTask
 from envs.sb3 import TwinVecEnv
 from twin.errors import ConfigError
 
-__all__ = ["Imitation"]
+__all__ = ["TEACHER", "Imitation"]
+
+#: Who is asked where nobody else is named.
+TEACHER = "routing_slot_price"
 
 
 class Imitation(BaseAlgorithm):
@@ -64,7 +67,7 @@ class Imitation(BaseAlgorithm):
         policy: str | type[BasePolicy],
         env: VecEnv | None,
         learning_rate: float | Schedule = 1.0,
-        teacher: str = "routing_slot_price",
+        teacher: str = TEACHER,
         teacher_parameters: Mapping[str, Any] | None = None,
         every: int = 3,
         n_steps: int = 64,

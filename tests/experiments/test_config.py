@@ -361,6 +361,9 @@ def test_python_and_the_command_line_mean_the_same(group: str, option: str) -> N
     if option in ("dqn", "maskable_ppo"):
         overrides.append("env=inventory_discrete")
         built["env"] = OPTIONS["env"]["inventory_discrete"]
+    if (group, option) == ("agent", "imitation"):
+        overrides += ["network=baltic", "env=routing", "env.action_mode=departures"]
+        built |= {"network": OPTIONS["network"]["baltic"], "env": EnvConfig(**{**ROUTING, "action_mode": "departures"})}
     if group == "scenario":  # what happens at a set time has its place in an episode that ends
         overrides.append("env.finite=true")
         built["env"] = EnvConfig(finite=True)
@@ -449,6 +452,19 @@ def test_a_discrete_algorithm_does_not_take_a_box_and_the_other_way_round() -> N
     for agent in ("sac", "td3"):
         assert "cannot act in a Discrete" in problems(f"agent={agent}", "env=inventory_discrete")
     assert composed("agent=ppo", "env=inventory_discrete").env.action_mode == "discrete"
+
+
+def test_imitation_needs_a_teacher_of_the_same_actions_and_raw_observations() -> None:
+    words = ["agent=imitation", "training=imitation", "network=baltic", "env=routing"]
+    assert "allowed: departures" in problems(*words)
+    assert "allowed: env=routing" in problems("agent=imitation", "training=imitation")
+    words.append("env.action_mode=departures")
+    assert "it is linear" in problems(*words, "agent.net_arch=[8]")
+    assert "weighs what it sees itself" in problems(*words, "agent.normalise.observation=true")
+    assert "did you mean 'routing_slot_price'" in problems(*words, "agent.parameters.teacher=routing_slot_pric")
+    assert "allowed: orders" in problems(*words, "agent.parameters.teacher=routing_static")
+    assert "true costs" in problems(*words, "training.paired=true")
+    assert composed(*words).agent.net_arch == []
 
 
 def test_paired_rewards_need_a_box_and_an_algorithm_that_learns_from_them() -> None:

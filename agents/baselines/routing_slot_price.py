@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,8 +69,7 @@ class SlotPrice(QueuePrice):
         return super().fits(task)
 
     def actions(self, state: TwinState) -> NDArray[Any]:
-        codec = self.task.routing_codec
-        assert isinstance(codec, DepartureCodec)
+        codec = cast(DepartureCodec, self.task.routing_codec)
         return codec.encode_prices(self.surcharges(state, self.queues.of(state)))
 
     def surcharges(self, state: TwinState, prices: Prices) -> FloatArray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -124,8 +124,7 @@ class Imitation(BaseAlgorithm):
 
     def _linear(self) -> LinearPolicy:
         policy: Any = self.policy
-        assert isinstance(policy, LinearPolicy)
-        return policy
+        return cast(LinearPolicy, policy)
 
     def _teacher(self, task: Any) -> tuple[Any, Policy]:
         """The task as the teacher sees it, and the teacher.

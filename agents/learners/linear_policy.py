@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,12 +101,9 @@ class LinearPolicy(BasePolicy):
     def forward(self, obs: Tensor, deterministic: bool = True) -> Tensor:
         """Actions (B, n) for observations (B, m)."""
         action = obs.reshape(len(obs), -1).to(self.weight.dtype) @ self.weight.T + self.bias
-        low, high = (torch.as_tensor(bound, dtype=action.dtype) for bound in self._bounds())
-        return action.clamp(low.ravel(), high.ravel()).to(torch.float32).reshape(-1, *(self.action_space.shape or ()))
-
-    def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        assert isinstance(self.action_space, spaces.Box)
-        return self.action_space.low, self.action_space.high
+        box = cast(spaces.Box, self.action_space)
+        low, high = (torch.as_tensor(bound, dtype=action.dtype).ravel() for bound in (box.low, box.high))
+        return action.clamp(low, high).to(torch.float32).reshape(-1, *box.shape)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
         if not isinstance(observation, Tensor):

@@ -21,6 +21,7 @@ from experiments.config import (
     ExportConfig,
     NetworkConfig,
     NormaliseConfig,
+    RoutingConfig,
     TrainConfig,
     TrainingConfig,
     TuningConfig,
@@ -74,6 +75,14 @@ SWITCHING: dict[str, Any] = {
 
 ROUTING: dict[str, Any] = {"id": "cogtwin/Routing-v0", "action_mode": "prices", "horizon": 182, "finite": True}
 
+ASSUMPTIONS: dict[str, Any] = {
+    **ROUTING,
+    "horizon": 26,
+    "action_mode": "assumptions",
+    "observe": ["availability", "since", "queue", "periods_left"],
+    "routing": {"decision": "week", "base": "queue"},
+}
+
 #: Every option of every group, built from Python.
 OPTIONS: dict[str, dict[str, Any]] = {
     "network": {
@@ -123,6 +132,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "routing": EnvConfig(**ROUTING),
         "routing_itinerary": EnvConfig(**{**ROUTING, "action_mode": "itinerary"}),
         "routing_weekly": EnvConfig(**{**ROUTING, "horizon": 26, "routing": {"decision": "week"}}),
+        "routing_assumptions": EnvConfig(**ASSUMPTIONS),
+        "routing_departures": EnvConfig(
+            **{
+                **ROUTING,
+                "action_mode": "departures",
+                "observe": ["loads", "availability", "since", "queue", "calendar"],
+                "routing": {"base": "queue", "price_scale": 1000.0},
+            }
+        ),
         "two_suppliers": EnvConfig(observe=["position", "arriving", "availability", "periods_left"], arrivals="slots"),
         "supplier_switching": EnvConfig(**SWITCHING),
         "supplier_moves": EnvConfig(**SWITCHING | {"action_mode": "moves", "notches": [0.5, 0.75, 1.0, 1.5, 2.0]}),
@@ -158,6 +176,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
                 "gamma": 0.995,
                 "gae_lambda": 0.97,
                 "ent_coef": 0.002,
+            },
+        ),
+        "ppo_routing": AgentConfig(
+            algorithm="ppo",
+            log_std_init=-2.0,
+            parameters={
+                **PPO,
+                "n_steps": 26,
+                "batch_size": 1664,
+                "n_epochs": 8,
+                "gamma": 1.0,
+                "gae_lambda": 1.0,
             },
         ),
         "imitation": AgentConfig(
@@ -250,6 +280,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
             checkpoint_every=1_000_000,
             validation=ValidationConfig(paths=256),
         ),
+        "routing": TrainingConfig(
+            steps=200_000,
+            replicas=128,
+            paired=True,
+            evaluate_every=16_000,
+            validation=ValidationConfig(paths=64),
+        ),
         "imitation": TrainingConfig(
             steps=8064,
             replicas=8,
@@ -290,13 +327,17 @@ EXPERIMENT_OPTIONS: dict[str, tuple[str, str, str, str]] = {
     "lost_sales_pathwise": ("lost_sales_zipkin2008", "lost_sales", "pathwise", "pathwise"),
     "lost_sales_ppo": ("lost_sales_zipkin2008", "lost_sales", "ppo", "wide"),
     "prolonged_shortage": ("prolonged_shortage", "supplier_moves", "maskable_ppo", "switching"),
+    "routing_ppo": ("baltic", "routing_assumptions", "ppo_routing", "routing"),
     "shared_subtier": ("shared_subtier", "supplier_switching", "ppo_switching", "switching"),
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "lost_sales_ppo": {
         "env": {"residual": True, "residual_scale": 0.25},
         "agent": {"schedule": "linear", "parameters": {**PPO, "learning_rate": 2e-3}},
-    }
+    },
+    "routing_ppo": {
+        "env": {"routing": RoutingConfig(decision="week", base="queue", scenario="cyber_attack")},
+    },
 }
 
 
@@ -315,7 +356,7 @@ def test_every_experiment_composes(name: str) -> None:
     """Each experiment file gives a valid configuration that carries its own name, and a network that compiles."""
     config = composed(f"experiment={name}")
     assert config.name == name
-    assert compiled_network(config.network).n_arcs > 0
+    assert compiled_network(config.network, config.env, config.scenario).n_arcs > 0
     text = (FOLDER / "experiment" / f"{name}.yaml").read_text()
     assert f"# python -m experiments.train experiment={name}\n" in text
 

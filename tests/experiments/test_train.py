@@ -491,7 +491,7 @@ def test_help_lists_the_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     """--help names the groups with their options and ends with code 0."""
     code, out, _ = command(monkeypatch, capsys, main, "--help")
     assert code == 0
-    assert "agent=a2c|dqn|maskable_ppo|pathwise|ppo|ppo_residual|ppo_switching|sac|td3" in out
+    assert "agent=a2c|dqn|imitation|maskable_ppo|pathwise|ppo|ppo_residual|ppo_routing|ppo_switching|sac|td3" in out
 
 
 def test_the_command_says_where_the_run_is(

@@ -288,7 +288,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
             validation=ValidationConfig(paths=64),
         ),
         "imitation": TrainingConfig(
-            steps=8064,
+            steps=4032,
             replicas=8,
             stagger=False,
             evaluate_every=1008,

@@ -135,19 +135,20 @@ class PriceCodec(RoutingCodec):
         ports = len(self.assignment.routing.graph.port_names)
         prices = values[:-2] * self.price_scale
         recovery = np.maximum(values[-2], 0.0) * LONGEST_RECOVERY
-        slots = queues = None
+        queues = slots = None
         if self.queues is not None:
             # What waits is in the price: days of delay are not counted once more.
             found, times = self.queues.of(twin.state, MOST_TIMES ** values[-2]), MOST_TIMES ** values[:ports]
-            queues, slots = (found.queues * times, found.fall * times), found.slots
+            queues = found.queues * times, found.fall * times
             prices[:ports] = found.moves
             recovery = np.zeros_like(recovery)
+            slots = found.departures
         if departures is not None:
             # A slot costs nothing at least.
-            price = self.costs.slot_price[:, None] + (0.0 if slots is None else slots)
-            departures = np.maximum(departures, -self.costs.departures.spread(price))
+            usual = self.costs.departures.spread(self.costs.slot_price[:, None])
+            slots = np.maximum(departures if slots is None else slots + departures, -usual)
         kept = np.maximum(values[-1], 0.0) * MOST_KEPT * self.assignment.routing.graph.leg_capacity[:, None]
-        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, slots, queues, departures)
+        cost = self.costs.of(twin.state, prices[:ports], prices[ports:], recovery, queues, slots)
         share = self.assignment.fitted(twin.state, cost, self.costs.patience, kept, self.costs.weight)
         return self.assignment.orders(twin.state, share, kept=kept)
 

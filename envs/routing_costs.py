@@ -110,7 +110,6 @@ class WayCosts:
         ports: FloatArray | None = None,
         canals: FloatArray | None = None,
         recovery: FloatArray | None = None,
-        slots: FloatArray | None = None,
         queues: tuple[FloatArray, FloatArray | float] | None = None,
         departures: FloatArray | None = None,
     ) -> FloatArray:
@@ -126,8 +125,6 @@ class WayCosts:
             (B,) days from now until all that is hit is taken to work again; 0 where left out. Cargo that comes to a
             port before then is taken to wait for it, by the share of moves that is missing; through a canal that is
             closed then it goes around.
-        slots
-            (N, B) money per slot of the departure from each call, added; nothing where left out.
         queues
             Money per move made today (P, B), and by how much that is less, down to 0, with every day until cargo comes
             to the port, one number or (P, B); added, nothing where left out.
@@ -137,8 +134,6 @@ class WayCosts:
         cost = np.ascontiguousarray(self.usual.take(state.period % WEEK, axis=0).T)
         if ports is not None and ports.any():
             cost += self.moves @ ports
-        if slots is not None and slots.any():
-            cost += self.slots @ slots
         if queues is not None:
             price, fall = queues[0], np.broadcast_to(queues[1], queues[0].shape)
             for p in np.flatnonzero(price.any(axis=1)):

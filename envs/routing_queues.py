@@ -8,8 +8,9 @@ are found from what comes to the port at each price (:mod:`envs.routing_curves`)
 price is that of s days, so that in T days as much comes as in the first T days of that list, whenever they begin. Cargo
 that comes to the port later pays for the days that are then left. What is under way comes whatever the price.
 
-The queue is seen, and how long what is hit stays hit is assumed. With the price of its moves, slots and the moves of
-other ports change theirs.
+The queue is seen, and how long what is hit stays hit is assumed, unless it can be seen to be on its way back
+(:mod:`envs.routing_recovery`). With the price of its moves, slots and the moves of other ports change theirs; and as
+that falls day by day, a departure of the weeks to come has slots at what they are worth by then.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from scipy import sparse
 
 from envs.routing_costs import WayCosts
 from envs.routing_curves import PortCurve, PortCurves
+from envs.routing_departures import WEEKS_AHEAD
+from envs.routing_recovery import Recovery
 from twin.liner.routing import LEG, TRANSFER
 from twin.liner.schedule import WEEK
 from twin.state import TwinState
@@ -72,14 +75,16 @@ class Prices(NamedTuple):
         (P, B) money per move that is made today.
     fall
         Money by which that is less with every day until cargo comes to the port.
-    moves, slots
-        (P, B) money per move, and (N, B) per slot of the departure from each call.
+    moves
+        (P, B) money per move in other ports.
+    departures
+        Money per slot of each of the next departures, by :class:`envs.routing_departures.Departures` (size, B).
     """
 
     queues: FloatArray
     fall: float
     moves: FloatArray
-    slots: FloatArray
+    departures: FloatArray
 
 
 class QueuePrices:
@@ -104,6 +109,8 @@ class QueuePrices:
         self.assignment, self.rule = costs.assignment, OutageRule() if rule is None else rule
         self.curves = curves
         self.time_value = routing.terms.value_of_time
+        self._departs = costs.departures.nodes
+        self._recovery = Recovery(routing.compiled)
         self._resource = np.maximum(routing.move_resource, 0)
         self._capacity = routing.compiled.topology.resource_capacity[self._resource]
         self._limited = (routing.move_resource >= 0) & np.isfinite(self._capacity)
@@ -164,22 +171,25 @@ class QueuePrices:
         works = np.where(self._limited[:, None], arrays.availability[self._resource], 1.0)
         usual = self._usual[state.period % WEEK, :, 0].T
         queue = np.maximum(self._waits(state) - usual - self._noise, 0.0)
+        back = self._recovery.days(arrays.availability)[self._resource]
         rest = np.maximum(rule.outage - arrays.since[self._resource], rule.least) * longer
-        rest = np.where(works < 1.0, rest, 0.0)
+        rest = np.where(works < 1.0, np.where(back > 0.0, np.minimum(back, rest), rest), 0.0)
         fall = rule.weight * self.time_value
         queues, moves = np.zeros(works.shape), np.zeros(works.shape)
-        slots = np.zeros((len(plan.slot_price), state.replicas))
+        slots = np.zeros((len(self._departs), WEEKS_AHEAD, state.replicas))
         short = np.flatnonzero(self._limited & ((rest > 0.0) | (queue > 0.0)).any(axis=1))
         comes = self._comes(state) if len(short) else queues
         for p in short:
             curve = self.curves.of(int(p))
             days = self._days(int(p), curve, works[p], rest[p], queue[p], comes[p])
             queues[p] = np.minimum(fall * days, self.curves.most)
-            fuller, dearer = curve.at(queues[p])
-            slots, moves = slots + np.where(days > 0.0, fuller, 0.0), moves + np.where(days > 0.0, dearer, 0.0)
-        return Prices(
-            queues, fall, np.maximum(moves, -plan.move_price[:, None]), np.maximum(slots, -plan.slot_price[:, None])
-        )
+            moves += np.where(days > 0.0, curve.at(queues[p])[1], 0.0)
+            for week in range(WEEKS_AHEAD):
+                then = np.maximum(queues[p] - fall * WEEK * (week + 0.5), 0.0)
+                slots[:, week] += np.where(days > 0.0, curve.at(then)[0][self._departs], 0.0)
+        slots = np.maximum(slots, -plan.slot_price[self._departs, None, None])
+        moves = np.maximum(moves, -plan.move_price[:, None])
+        return Prices(queues, fall, moves, slots.reshape(-1, state.replicas))
 
     def _days(
         self, p: int, curve: PortCurve, works: FloatArray, rest: FloatArray, queue: FloatArray, under_way: FloatArray

@@ -46,14 +46,9 @@ class QueuePrice(Cheapest):
 
     def cost(self, state: TwinState) -> FloatArray:
         prices = self.queues.of(state)
-        return self.costs.of(
-            state,
-            prices.moves,
-            slots=prices.slots,
-            queues=(prices.queues, prices.fall),
-            departures=self.surcharges(state, prices),
-        )
+        departures = prices.departures + self.surcharges(state, prices)
+        return self.costs.of(state, prices.moves, queues=(prices.queues, prices.fall), departures=departures)
 
-    def surcharges(self, state: TwinState, prices: Prices) -> FloatArray | None:
-        """Money per slot of each of the next departures, (size, B), over these prices; None here."""
-        return None
+    def surcharges(self, state: TwinState, prices: Prices) -> FloatArray:
+        """Money per slot of each of the next departures, (size, B), over these prices; none here."""
+        return np.zeros_like(prices.departures)

@@ -14,6 +14,7 @@ from envs.routing import RoutingTask
 from envs.routing_actions import DepartureCodec
 from envs.routing_departures import WEEKS_AHEAD
 from envs.routing_queues import Prices
+from envs.routing_recovery import Recovery
 from envs.task import Task
 from twin.errors import ActionError
 from twin.liner.schedule import WEEK
@@ -35,8 +36,8 @@ class SlotPrice(QueuePrice):
     Parameters
     ----------
     weeks, outage, least, ramp
-        What the program looks at and assumes, see :class:`agents.baselines.routing_outlook.AssumedOutages`; it knows
-        nothing of yesterday, and so not how fast a port comes back.
+        What the program looks at and assumes, see :class:`agents.baselines.routing_outlook.AssumedOutages`. It knows
+        nothing of yesterday; what is on its way back shows in what works today.
     share
         Of the way from the usual price to the program's that is gone.
     """
@@ -61,6 +62,7 @@ class SlotPrice(QueuePrice):
         self.outlook, self.share = AssumedOutages(weeks, outage, least, ramp), float(share)
         self.program = CargoWeeks(self.assignment, self.task.worth)
         self._week = booked_week(self.assignment)
+        self._recovery = Recovery(self.task.compiled)
 
     @classmethod
     def fits(cls, task: Task) -> str | None:
@@ -74,13 +76,14 @@ class SlotPrice(QueuePrice):
 
     def surcharges(self, state: TwinState, prices: Prices) -> FloatArray:
         departures = self.costs.departures
-        usual = departures.spread(self.costs.slot_price[:, None] + prices.slots)
+        usual = departures.spread(self.costs.slot_price[:, None]) + prices.departures
         works, since = (array[self.failing] for array in (state.arrays.availability, state.arrays.since))
-        still = np.zeros(len(self.failing))
+        back = self._recovery.days(state.arrays.availability)[self.failing]
+        step = np.divide(1.0 - works, back, out=np.zeros_like(works), where=back > 0.0)
         out = np.zeros_like(usual).reshape(len(departures.nodes), WEEKS_AHEAD, -1)
         for b in range(state.replicas):
             booked = self._week[(state.period[b] + np.arange(self.outlook.days)) % WEEK]
-            share = self.outlook.works(self.assignment, self.failing, works[:, b], since[:, b], still)
+            share = self.outlook.works(self.assignment, self.failing, works[:, b], since[:, b], step[:, b])
             worth = self.program.plan(state, b, booked, share).slot_price[departures.nodes, :WEEKS_AHEAD]
             # What a program that looks less far does not see has its usual price.
             seen = worth.shape[1]

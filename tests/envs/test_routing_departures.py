@@ -123,8 +123,10 @@ def test_departures_add_to_assumptions():
         expected = few.decode(given, batch.twin, batch.position)
         np.testing.assert_array_equal(many.decode(padded, batch.twin, batch.position), expected)
         free, freer = padded.copy(), padded.copy()
-        usual = made.costs.slot_price[:, None] + made.queues.of(batch.twin.state).slots
-        free[:, 3:] = many.routing_codec.encode_prices(-made.costs.departures.spread(usual))[:, 3:]
+        usual = (
+            made.costs.departures.spread(made.costs.slot_price[:, None]) + made.queues.of(batch.twin.state).departures
+        )
+        free[:, 3:] = many.routing_codec.encode_prices(-usual)[:, 3:]
         free[:, 1] = freer[:, 1] = padded[:, 1] = 0.0
         freer[:, 3:] = np.minimum(2.0 * free[:, 3:], free[:, 3:] - 0.1)
         at_nothing = many.decode(free, batch.twin, batch.position)

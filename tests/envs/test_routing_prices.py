@@ -11,6 +11,7 @@ from agents.baselines.routing_queue_price import QueuePrice
 from envs.core import Batch
 from envs.routing import RoutingTask
 from envs.routing_curves import PortCurves
+from envs.routing_departures import WEEKS_AHEAD
 from tests.liner_reference import random_candidates, random_network
 from twin.liner.assignment import Assignment
 from twin.liner.calls import call_graph
@@ -133,7 +134,8 @@ def test_price_and_end_of_a_queue_agree():
         for p, b in zip(*np.nonzero(prices.queues), strict=True):
             capacity = made.compiled.topology.resource_capacity[resource[p]]
             works, since = state.arrays.availability[resource[p], b], state.arrays.since[resource[p], b]
-            rest = max(60.0 - since, 14.0) if works < 1.0 else 0.0
+            # A fifth of its moves is what the attack leaves, more than that a port that comes back within a week.
+            rest = max(60.0 - since, 14.0) if works < 0.201 else 7.0 * (1.0 - works) / 0.8
             days = prices.queues[p, b] / prices.fall
             waits = float((queues._here @ state.arrays.on_hand[:, b])[p])
             left = max(waits - usual[state.period[b] % 7, p] - 3.0 / 7.0 * made.weekday_plan.moves[p], 0.0)
@@ -156,8 +158,8 @@ def test_what_comes_later_pays_for_fewer_days():
     made, policy, state = found
     prices, assignment = policy.queues.of(state), made.assignment
     routing, top = assignment.routing, assignment.routing.compiled.topology
-    cost = made.costs.of(state, prices.moves, slots=prices.slots, queues=(prices.queues, prices.fall))
-    plain = made.costs.of(state, prices.moves, slots=prices.slots)
+    cost = made.costs.of(state, prices.moves, queues=(prices.queues, prices.fall), departures=prices.departures)
+    plain = made.costs.of(state, prices.moves, departures=prices.departures)
     later = 0
     for w in range(0, len(assignment.ways), 7):
         way, day, added = assignment.ways[w], 0, np.zeros(4)
@@ -175,12 +177,32 @@ def test_what_comes_later_pays_for_fewer_days():
     assert later
 
 
+def test_a_departure_later_on_has_slots_at_what_they_are_worth_by_then():
+    """Of every call and week: those of the curve at the price that is left in the middle of that week."""
+    moved = 0
+    for made, policy, state in outage():
+        prices, departures = policy.queues.of(state), made.costs.departures
+        for b, today in enumerate(prices.queues.T):
+            for n, node in enumerate(departures.nodes):
+                for week in range(WEEKS_AHEAD):
+                    worth = made.weekday_plan.slot_price[node]
+                    for p in np.flatnonzero(today):
+                        left = max(today[p] - prices.fall * (3.5 + 7.0 * week), 0.0)
+                        curve = made.curves.of(int(p))
+                        worth += np.interp(left, curve.price, curve.slots[node])
+                        moved += abs(worth - made.weekday_plan.slot_price[node]) > 1.0 and week > 0
+                    found = made.weekday_plan.slot_price[node] + prices.departures[WEEKS_AHEAD * n + week, b]
+                    assert found == pytest.approx(max(worth, 0.0), abs=1e-6)
+    assert moved
+
+
 def test_longer_outages_cost_more_and_no_price_falls_below_nothing():
     for made, policy, state in outage():
         one, longer = policy.queues.of(state), policy.queues.of(state, np.full(4, 2.0))
         assert (longer.queues >= one.queues).all()
         assert (made.weekday_plan.move_price[:, None] + one.moves >= -1e-9).all()
-        assert (made.weekday_plan.slot_price[:, None] + one.slots >= -1e-9).all()
+        usual = made.costs.departures.spread(made.weekday_plan.slot_price[:, None])
+        assert (usual + one.departures >= -1e-9).all()
 
 
 def test_moves_go_first_to_what_would_miss_its_vessel():

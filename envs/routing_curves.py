@@ -46,15 +46,18 @@ class PortCurve:
     slots: FloatArray
     others: FloatArray
 
-    def at(self, price: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """``slots`` (N, B) and ``others`` (P, B) at prices (B,) in between."""
-        last = len(self.price) - 2
-        j = np.clip(np.searchsorted(self.price, price, side="right") - 1, 0, last)
+    def slots_at(self, price: FloatArray) -> FloatArray:
+        """``slots`` (N, ...) at prices (...) in between."""
+        return self._between(self.slots, price)
+
+    def others_at(self, price: FloatArray) -> FloatArray:
+        """``others`` (P, ...) at prices (...) in between."""
+        return self._between(self.others, price)
+
+    def _between(self, values: FloatArray, price: FloatArray) -> FloatArray:
+        j = np.clip(np.searchsorted(self.price, price, side="right") - 1, 0, len(self.price) - 2)
         part = np.clip((price - self.price[j]) / (self.price[j + 1] - self.price[j]), 0.0, 1.0)
-        return (
-            self.slots[:, j] * (1.0 - part) + self.slots[:, j + 1] * part,
-            self.others[:, j] * (1.0 - part) + self.others[:, j + 1] * part,
-        )
+        return np.asarray(values[:, j] * (1.0 - part) + values[:, j + 1] * part)
 
 
 class PortCurves:

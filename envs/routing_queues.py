@@ -110,7 +110,7 @@ class QueuePrices:
         self.curves = curves
         self.time_value = routing.terms.value_of_time
         self._departs = costs.departures.nodes
-        self._recovery = Recovery(routing.compiled)
+        self.recovery = Recovery(routing.compiled)
         self._resource = np.maximum(routing.move_resource, 0)
         self._capacity = routing.compiled.topology.resource_capacity[self._resource]
         self._limited = (routing.move_resource >= 0) & np.isfinite(self._capacity)
@@ -171,22 +171,23 @@ class QueuePrices:
         works = np.where(self._limited[:, None], arrays.availability[self._resource], 1.0)
         usual = self._usual[state.period % WEEK, :, 0].T
         queue = np.maximum(self._waits(state) - usual - self._noise, 0.0)
-        back = self._recovery.days(arrays.availability)[self._resource]
+        back = self.recovery.days(arrays.availability)[self._resource]
         rest = np.maximum(rule.outage - arrays.since[self._resource], rule.least) * longer
         rest = np.where(works < 1.0, np.where(back > 0.0, np.minimum(back, rest), rest), 0.0)
         fall = rule.weight * self.time_value
         queues, moves = np.zeros(works.shape), np.zeros(works.shape)
         slots = np.zeros((len(self._departs), WEEKS_AHEAD, state.replicas))
+        # Departures leave in the middle of their weeks, on average.
+        ahead = WEEK * (np.arange(WEEKS_AHEAD)[:, None] + 0.5)
         short = np.flatnonzero(self._limited & ((rest > 0.0) | (queue > 0.0)).any(axis=1))
         comes = self._comes(state) if len(short) else queues
         for p in short:
             curve = self.curves.of(int(p))
             days = self._days(int(p), curve, works[p], rest[p], queue[p], comes[p])
             queues[p] = np.minimum(fall * days, self.curves.most)
-            moves += np.where(days > 0.0, curve.at(queues[p])[1], 0.0)
-            for week in range(WEEKS_AHEAD):
-                then = np.maximum(queues[p] - fall * WEEK * (week + 0.5), 0.0)
-                slots[:, week] += np.where(days > 0.0, curve.at(then)[0][self._departs], 0.0)
+            moves += np.where(days > 0.0, curve.others_at(queues[p]), 0.0)
+            then = np.maximum(queues[p] - fall * ahead, 0.0)
+            slots += np.where(days > 0.0, curve.slots_at(then)[self._departs], 0.0)
         slots = np.maximum(slots, -plan.slot_price[self._departs, None, None])
         moves = np.maximum(moves, -plan.move_price[:, None])
         return Prices(queues, fall, moves, slots.reshape(-1, state.replicas))

@@ -6,8 +6,6 @@ of a port whose outage is over, and how much is missing says for how many days.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +18,6 @@ FloatArray = NDArray[np.float64]
 #: Shares of capacity that differ by less are the same, also when read off an observation.
 _SAME = 1e-5
 
-#: Outages of one resource that may come together; which shares more of them leave is not looked at.
-_MOST = 8
-
 
 class Recovery:
     """Days until what is on its way back works again.
@@ -34,18 +29,19 @@ class Recovery:
     """
 
     def __init__(self, compiled: CompiledNetwork) -> None:
-        #: Resource, shares that its outages leave, one or several at once, and (share, days of the way back) of each.
+        #: Resource; shares that none, one or several of its outages leave; (share, days of the way back) of each.
         self._known: list[tuple[int, FloatArray, list[tuple[float, int]]]] = []
         if compiled.disruptions is None:
             return
         laws = compiled.disruptions.processes
         for r in range(len(laws.use_ptr) - 1):
-            mine = laws.uses[laws.use_ptr[r] : laws.use_ptr[r + 1]][:_MOST]
-            shares = [float(laws.share[j]) for j in mine]
-            left = [float(np.prod(some)) for n in range(1, len(mine) + 1) for some in combinations(shares, n)]
+            mine = laws.uses[laws.use_ptr[r] : laws.use_ptr[r + 1]]
+            left = np.ones(1)
+            for share in laws.share[mine]:
+                left = np.unique(np.round(np.append(left, left * share), 7))
             back = [(float(laws.share[j]), int(laws.ramp[j])) for j in mine if laws.ramp[j] > 1]
             if back:
-                self._known.append((r, np.unique(left), back))
+                self._known.append((r, left, back))
 
     def days(self, availability: FloatArray) -> FloatArray:
         """Days (R, B) until shares (R, B) of capacity are all of it; 0 where nothing says that an outage is over.
@@ -55,7 +51,7 @@ class Recovery:
         out = np.zeros(availability.shape)
         for r, left, back in self._known:
             works = availability[r]
-            between = (works < 1.0) & (np.abs(works - left[:, None]) > _SAME).all(axis=0)
+            between = (np.abs(works - left[:, None]) > _SAME).all(axis=0)
             for share, days in back:
                 missing = (1.0 - works) / (1.0 - share)
                 out[r] = np.where(between & (works > share), np.maximum(out[r], days * missing), out[r])

@@ -14,7 +14,6 @@ from envs.routing import RoutingTask
 from envs.routing_actions import DepartureCodec
 from envs.routing_departures import WEEKS_AHEAD
 from envs.routing_queues import Prices
-from envs.routing_recovery import Recovery
 from envs.task import Task
 from twin.errors import ActionError
 from twin.liner.schedule import WEEK
@@ -62,7 +61,6 @@ class SlotPrice(QueuePrice):
         self.outlook, self.share = AssumedOutages(weeks, outage, least, ramp), float(share)
         self.program = CargoWeeks(self.assignment, self.task.worth)
         self._week = booked_week(self.assignment)
-        self._recovery = Recovery(self.task.compiled)
 
     @classmethod
     def fits(cls, task: Task) -> str | None:
@@ -78,7 +76,7 @@ class SlotPrice(QueuePrice):
         departures = self.costs.departures
         usual = departures.spread(self.costs.slot_price[:, None]) + prices.departures
         works, since = (array[self.failing] for array in (state.arrays.availability, state.arrays.since))
-        back = self._recovery.days(state.arrays.availability)[self.failing]
+        back = self.queues.recovery.days(state.arrays.availability)[self.failing]
         step = np.divide(1.0 - works, back, out=np.zeros_like(works), where=back > 0.0)
         out = np.zeros_like(usual).reshape(len(departures.nodes), WEEKS_AHEAD, -1)
         for b in range(state.replicas):

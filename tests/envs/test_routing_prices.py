@@ -88,10 +88,10 @@ def test_at_a_higher_price_less_comes_to_a_port(seed):
             assert curve.moves[k + 1] - 1e-6 <= rise <= curve.moves[k] + 1e-6
         assert not curve.others[p].any()
         between = curve.price[:-1] + 0.25 * np.diff(curve.price)
-        slots, others = curve.at(between)
+        slots, others = curve.slots_at(between), curve.others_at(between)
         np.testing.assert_allclose(slots, 0.75 * curve.slots[:, :-1] + 0.25 * curve.slots[:, 1:], atol=1e-9)
         np.testing.assert_allclose(others, 0.75 * curve.others[:, :-1] + 0.25 * curve.others[:, 1:], atol=1e-9)
-        np.testing.assert_allclose(curve.at(np.array([9.0 * curves.most]))[0][:, 0], curve.slots[:, -1])
+        np.testing.assert_allclose(curve.slots_at(np.array([9.0 * curves.most]))[:, 0], curve.slots[:, -1])
 
 
 def test_the_weeks_of_a_port_are_solved_once():

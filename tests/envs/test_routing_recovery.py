@@ -73,6 +73,7 @@ def test_it_is_read_off_an_observation_too():
     batch, slots = Batch(made, 4), np.arange(4, dtype=np.uint32)
     batch.reset(np.full(4, 3, dtype=np.uint64), slots, np.zeros_like(slots))
     policy, recovery, lower = QueuePrice(made), Recovery(made.compiled), 0
+    none = Recovery(RoutingTask(scenario=None).compiled)
     for _ in range(90):
         state = batch.twin.state
         said = recovery.days(policy.read(batch.observation).arrays.availability)
@@ -80,9 +81,9 @@ def test_it_is_read_off_an_observation_too():
         back = said.max(axis=0) > 0.0
         if back.any():
             found = policy.queues.of(state).queues
-            policy.queues._recovery = Recovery(RoutingTask(scenario=None).compiled)
+            policy.queues.recovery = none
             blind = policy.queues.of(state).queues
-            policy.queues._recovery = recovery
+            policy.queues.recovery = recovery
             assert (found <= blind + 1e-9).all()
             np.testing.assert_array_equal(found[:, ~back], blind[:, ~back])
             lower += int((found < blind).any())

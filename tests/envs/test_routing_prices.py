@@ -17,6 +17,7 @@ from twin.liner.assignment import Assignment
 from twin.liner.calls import call_graph
 from twin.liner.dispatch import service_ranks
 from twin.liner.routing import DISCHARGE, LEG, LOAD, TRANSFER, routing_network
+from twin.liner.scenarios import Scenario
 from twin.liner.terms import RoutingTerms
 from twin.liner.weekday_plan import WeekdayProgram, booked_week
 
@@ -206,21 +207,36 @@ def test_longer_outages_cost_more_and_no_price_falls_below_nothing():
 
 
 def test_moves_go_first_to_what_would_miss_its_vessel():
-    """Loading for today, discharge, transshipment for today, then by the days that are left, transshipments last."""
-    kind = np.array([LOAD, DISCHARGE, TRANSFER, LOAD, LOAD, TRANSFER, TRANSFER])
-    due = np.array([3, 0, 3, 4, 2, 4, 2])
+    """Loading for today and tomorrow, discharge, later loading, then transshipments, by the days that are left."""
+    kind = np.array([LOAD, LOAD, DISCHARGE, LOAD, LOAD, TRANSFER, TRANSFER, TRANSFER])
+    due = np.array([3, 4, 0, 5, 2, 3, 4, 2])
     ranks = service_ranks(kind, due)
-    assert ranks.shape == (7, 7)
-    assert np.argsort(ranks[3]).tolist() == [0, 1, 2, 3, 4, 5, 6]
-    assert len(np.unique(ranks[3])) == 7
-    # The load of weekday 4 is today's one day later.
-    assert ranks[4, 3] == ranks[3, 0]
+    assert ranks.shape == (7, 8)
+    assert (np.diff(ranks[3]) > 0).all()
+    # The load of weekday 4 is today's one day later, the last transshipment of weekday 2 the second.
+    assert ranks[4, 1] == ranks[3, 0]
+    assert ranks[2, 5] == ranks[3, 6]
+
+
+def short_of_moves(seed):
+    """Baltic with three ports closed, where no vessel is changed; random networks whose ports fail one by one."""
+    if seed == 0:
+        return RoutingTask(scenario="three_ports", action_mode="shares")
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    storm = [{"ports": "all", "share": 0.1, "failure": 0.1, "duration": 7, "ramp": 4}]
+    scenario = Scenario.model_validate({"name": "storm", "events": storm})
+    candidates = random_candidates(rng, call_graph(network))
+    return RoutingTask(network, itineraries=candidates, scenario=scenario, action_mode="shares")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_port_makes_all_its_moves_in_that_order(seed):
-    """What ranks lower gets moves only where all before it have theirs, and no move is left that somebody asks for."""
-    made = RoutingTask(scenario="three_ports", action_mode="shares")
+    """What ranks lower gets moves only where all before it have theirs, and no move is left that somebody asks for.
+
+    Where a week's moves are enough for all that is asked, transshipments for today are among the first.
+    """
+    made = short_of_moves(seed)
     batch, slots = Batch(made, 2), np.arange(2, dtype=np.uint32)
     batch.reset(np.full(2, seed, dtype=np.uint64), slots, np.zeros_like(slots))
     assignment, routing = made.assignment, made.assignment.routing
@@ -228,7 +244,8 @@ def test_a_port_makes_all_its_moves_in_that_order(seed):
     kinds = np.isin(routing.arc_kind, (LOAD, TRANSFER, DISCHARGE))
     leaves = np.where(routing.arc_head >= 0, routing.schedule.weekday[routing.arc_head], 0)
     lead = np.where(routing.arc_kind == TRANSFER, routing.terms.transshipment_days, 0)
-    short = 0
+    short, kinds_of_queue = 0, set()
+    today = service_ranks(np.array([LOAD, TRANSFER]), np.zeros(2, dtype=np.int64))[0]
     for day in range(60):
         share = np.zeros((routing.compiled.n_arcs, 2))
         share[kinds] = rng.uniform(0.2, 0.9, (int(kinds.sum()), 2))
@@ -249,8 +266,13 @@ def test_a_port_makes_all_its_moves_in_that_order(seed):
                 if works == 0.0:
                     assert not orders[here, b].any()
                     continue
-                for rank in range(15):
-                    mine = ranks[here] == rank
+                need = use * asked[here, b]
+                brief = need.sum() <= 7.0 * left
+                order = np.where(brief & (ranks[here] == today[1]), today[0], ranks[here])
+                if works < 1.0 and (ranks[here] == today[1]) @ need > 0.0:
+                    kinds_of_queue.add(bool(brief))
+                for rank in np.unique(order):
+                    mine = order == rank
                     want = float(use[mine] @ asked[here, b][mine])
                     got = float(use[mine] @ orders[here, b][mine])
                     assert got == pytest.approx(min(want, max(left, 0.0)), abs=1e-6)
@@ -258,3 +280,4 @@ def test_a_port_makes_all_its_moves_in_that_order(seed):
                     left -= got
         batch.step(np.concatenate([share, np.zeros((1, 2))]).T)
     assert short
+    assert kinds_of_queue == ({False, True} if seed else set())

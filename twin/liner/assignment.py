@@ -11,8 +11,8 @@ These things are seen to here and nowhere else, because stock points and departu
   on board goes first, and what finds no room stays booked (a plan of weekly amounts has seen to that itself);
 - where a passage is closed, a leg goes by the shortest way around that is open.
 
-Slots that do not suffice are divided in proportion to what is asked; moves go to loading and discharge first, which
-take one per FFE, and then to transshipments, which take two.
+Slots that do not suffice are divided in proportion to what is asked; moves go first to what would miss its vessel, and
+to loading and discharge, which take one per FFE, before transshipments, which take two.
 """
 
 from __future__ import annotations

@@ -37,9 +37,10 @@ _DUST = 1e-9
 #: What stands for the first call of a way that is a refusal; of one by air it is -1.
 REFUSAL = -2
 
-#: Ranks in which a port's moves are given: three for what is due today and for discharge, then loading and
-#: transshipment by the days until they are due.
-_RANKS = 3 + 2 * (WEEK - 1)
+#: Ranks in which a port's moves are given: loading by the days until it is due with discharge among it, then
+#: transshipment by the days until it is due.
+_CHANGES = WEEK + 1
+_RANKS = _CHANGES + WEEK
 
 
 class Tables(NamedTuple):
@@ -82,9 +83,9 @@ def service_ranks(kind: IntArray, due: IntArray) -> IntArray:
         looked at.
     """
     days = (due - np.arange(WEEK)[:, None]) % WEEK
-    later = np.where(kind == TRANSFER, 1 + WEEK, 2) + days
-    rank = np.where(days > 0, later, np.where(kind == TRANSFER, 2, 0))
-    return np.where(kind == DISCHARGE, 1, rank).astype(np.int64)
+    # Discharge comes between what is loaded for tomorrow and for the day after.
+    rank = np.where(kind == TRANSFER, _CHANGES + days, np.where(days < 2, days, days + 1))
+    return np.where(kind == DISCHARGE, 2, rank).astype(np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -428,10 +429,11 @@ def _serve(tables, availability, period, orders):  # type: ignore[no-untyped-def
 
     First what takes one move, loading and discharge, then transshipments, which take two: a day of every FFE costs the
     same, so that a port that is short of moves gets most cargo on its way like that (the c-mu rule; Cox and Smith,
-    Queues, 1961). What would miss today's vessel comes before what can be moved as well tomorrow: loading for today,
-    discharge, transshipment for today, then loading and transshipment by how soon the vessel leaves. The engine would
-    divide in proportion, and it counts nobody's request beyond what the resource can give at best, so that a large
-    order would lose part of its share to small ones.
+    Queues, 1961). Cargo for the vessels of today and tomorrow is loaded before any is discharged, and that for later
+    ones after: what misses its vessel waits for a week, and for a slot. For the same reason a transshipment for today
+    comes first of all where less is asked for than the moves of a week; in a longer queue there is always another one
+    that would miss its vessel. The engine would divide in proportion, and it counts nobody's request beyond what the
+    resource can give at best, so that a large order would lose part of its share to small ones.
     """
     replicas = np.uint64(orders.shape[1])
     granted = np.zeros((availability.shape[0], _RANKS, orders.shape[1]))
@@ -444,10 +446,19 @@ def _serve(tables, availability, period, orders):  # type: ignore[no-untyped-def
     for r in range(availability.shape[0]):
         for b in range(replicas):
             left = tables.capacity[r] * availability[r, b] if availability[r, b] > 0.0 else 0.0
+            all_asked = 0.0
+            for rank in range(_RANKS):
+                all_asked += granted[r, rank, b]
+            changes_first = all_asked <= WEEK * left
+            if changes_first:
+                granted[r, 0, b] += granted[r, _CHANGES, b]
+                granted[r, _CHANGES, b] = 0.0
             for rank in range(_RANKS):
                 asked = granted[r, rank, b]
                 granted[r, rank, b] = 1.0 if asked <= left else left / asked
                 left = max(left - asked, 0.0)
+            if changes_first:
+                granted[r, _CHANGES, b] = granted[r, 0, b]
     for a in range(len(tables.arc_move)):
         r = tables.arc_move[a]
         if r >= 0:

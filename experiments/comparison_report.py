@@ -225,6 +225,7 @@ def _costs(rows: Sequence[Mapping[str, Any]], unit: str, level: str) -> str:
         ("exact cost", ["-" if value is None else f"{value:.4f}" for value in exact] if any(exact) else []),
         ("gap to the optimum", column("gap_to_optimum_percent", percent_text)),
         ("over the hindsight bound", column("over_hindsight_bound_percent", percent_text)),
+        ("gap closed", column("gap_closed_percent", percent_text)),
     ]
     return table_html([(name, cells) for name, cells in columns if cells])
 
@@ -239,6 +240,8 @@ def _known(data: Mapping[str, Any]) -> str:
     if bound is not None:
         text = interval_text(Interval(bound["mean"], bound["low"], bound["high"]))
         lines.append(f"Hindsight bound on {bound['paths']} of the paths: {text}. No policy can pay less.")
+        if any(row.get("gap_closed_percent") for row in data["policies"]):
+            lines.append(f"Gap closed: of the way from {bound['reference']} to it.")
     e = data["evaluation"]
     horizon = data.get("horizon")
     length = f"the horizon of {horizon}" if horizon else f"{e['periods']} periods after {e['warm_up']} of warm-up"

@@ -344,6 +344,7 @@ def _frames(
                 "exact_cost": np.nan if row.exact is None else row.exact,
                 **_columns("gap_percent", row.gap),
                 **_columns("over_bound_percent", row.over_bound),
+                **_columns("gap_closed_percent", row.gap_closed),
             }
             for row in rows
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,14 @@ from experiments.config import EvaluationConfig
 from experiments.outages import Group, Outages, split
 from experiments.results_files import comparison_csv, comparison_data, save_comparison
 from experiments.results_text import comparison_text
-from experiments.statistics import FEWEST_IN_TAIL, Interval, mean_interval, paired_difference, tail_interval
+from experiments.statistics import (
+    FEWEST_IN_TAIL,
+    Interval,
+    mean_interval,
+    paired_difference,
+    scale_of,
+    tail_interval,
+)
 from experiments.statistics_crossed import Bootstrap
 from experiments.statistics_pairs import compare_pair, holm
 from twin.economics import COST_TERMS
@@ -85,6 +92,9 @@ class Row:
         Cost over the known optimum, per cent of it; None where no optimum is known.
     over_bound
         Cost over the hindsight bound on the paths that it was computed on, per cent of it.
+    gap_closed
+        How far it goes from the first reference to the hindsight bound, per cent of the way, on the same paths; None
+        for the reference itself, on one path, and where nothing lies between the two.
     exact
         Exact cost per period, on average over the seeds; None where it was not asked for.
     differences
@@ -100,6 +110,7 @@ class Row:
     term_intervals: dict[str, Interval]
     gap: Interval | None
     over_bound: Interval | None
+    gap_closed: Interval | None
     exact: float | None
     differences: dict[str, Interval]
 
@@ -124,10 +135,13 @@ class Bound:
         Per period.
     paths
         How many it was computed on.
+    reference
+        The policy from which the gap to it is closed.
     """
 
     cost: Interval
     paths: int
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -216,12 +230,12 @@ def compare(
     optimum = None if horizon is not None else network.known_value("optimal_cost")
     value = None if optimum is None else optimum.value
     rows, pairs = rows_and_pairs(measurements, evaluation, references, optimum=value, bound=bound, exact=exact)
+    costs = {name: _costs(measured) for name, measured in measurements.items()}
     found: Bound | None = None
     groups: tuple[Group, ...] = ()
     options: dict[str, Any] = {"confidence": evaluation.confidence, "resamples": evaluation.resamples}
     if bound is not None:
-        found = Bound(mean_interval(bound, **options), len(bound))
-    costs = {name: _costs(measured) for name, measured in measurements.items()}
+        found = Bound(mean_interval(bound, **options), len(bound), _first(references, costs))
     if outages is not None:
         against = next(iter(costs) if references is None else (name for name in references if name in costs), None)
         groups = split(outages, costs, against, network.period, **options)
@@ -243,6 +257,8 @@ def rows_and_pairs(
     paths = next(iter(costs.values())).shape[1]
     bootstrap = Bootstrap(paths, confidence=evaluation.confidence, resamples=evaluation.resamples)
     pairs = _pairs(costs, references, bootstrap)
+    first = _first(references, costs)
+    start = None if first is None else costs[first].mean(axis=0)
     rows = tuple(
         _row(
             name,
@@ -250,6 +266,7 @@ def rows_and_pairs(
             bootstrap,
             optimum=optimum,
             bound=bound,
+            start=None if name == first else start,
             exact=(exact or {}).get(name),
             differences={pair.reference: pair.difference for pair in pairs if pair.policy == name},
         )
@@ -260,6 +277,11 @@ def rows_and_pairs(
 
 def _members(measured: Measurement | Sequence[Measurement]) -> list[Measurement]:
     return [measured] if isinstance(measured, Measurement) else list(measured)
+
+
+def _first(references: Sequence[str] | None, names: Container[str]) -> str | None:
+    """The first reference; None where every pair is compared, so that no policy is one."""
+    return next((name for name in references or () if name in names), None)
 
 
 def _costs(measured: Measurement | Sequence[Measurement]) -> FloatArray:
@@ -294,6 +316,7 @@ def _row(
     *,
     optimum: float | None,
     bound: FloatArray | None,
+    start: FloatArray | None,
     exact: float | None,
     differences: dict[str, Interval],
 ) -> Row:
@@ -324,9 +347,24 @@ def _row(
         },
         gap=None if optimum is None else _percent(cost, optimum, optimum),
         over_bound=None if over is None or bound is None else _percent(over, 0.0, float(bound.mean())),
+        gap_closed=None if start is None or bound is None else _gap_closed(name, costs, start, bound, bootstrap),
         exact=exact,
         differences=differences,
     )
+
+
+def _gap_closed(
+    name: str, costs: FloatArray, start: FloatArray, bound: FloatArray, bootstrap: Bootstrap
+) -> Interval | None:
+    """(start - cost) / (start - bound), per cent, on the paths of the bound; costs (S, N) and a reference's (N,)."""
+    paths = len(bound)
+    gap = start[:paths] - bound
+    if paths < 2 or gap.mean() <= 1e-9 * scale_of(start, bound):
+        return None
+    alike = Bootstrap(paths, confidence=bootstrap.confidence, resamples=bootstrap.resamples)
+    first = costs[:, :paths]
+    found = alike.ratio(name, start[:paths] - first, np.broadcast_to(gap, first.shape), least=-np.inf)
+    return _percent(found, 0.0, 1.0)
 
 
 def _percent(value: Interval, base: float, unit: float) -> Interval | None:

@@ -31,7 +31,11 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
         "known_values": [value.model_dump() for value in network.known_values],
         "hindsight_bound": None
         if comparison.bound is None
-        else {**comparison.bound.cost.to_dict(), "paths": comparison.bound.paths},
+        else {
+            **comparison.bound.cost.to_dict(),
+            "paths": comparison.bound.paths,
+            "reference": comparison.bound.reference,
+        },
         "policies": [_row(row) for row in comparison.rows],
         "pairs": [_pair(pair) for pair in comparison.pairs],
         "by_outage": [group.to_dict() for group in comparison.groups],
@@ -56,6 +60,7 @@ def _row(row: Row) -> dict[str, Any]:
         "exact_cost": row.exact,
         "gap_to_optimum_percent": _plain(row.gap),
         "over_hindsight_bound_percent": _plain(row.over_bound),
+        "gap_closed_percent": _plain(row.gap_closed),
         "differences": {name: value.to_dict() for name, value in row.differences.items()},
     }
 
@@ -79,7 +84,7 @@ def comparison_csv(comparison: Comparison) -> str:
     columns = ["policy", "training_seeds", *_names("cost"), *_names("iqm"), *_names("cvar95")]
     columns += _names("fill_rate")
     columns += [f"cost_{term.name}" for term in COST_TERMS]
-    columns += ["exact_cost", *_names("gap_percent"), *_names("over_bound_percent")]
+    columns += ["exact_cost", *_names("gap_percent"), *_names("over_bound_percent"), *_names("gap_closed_percent")]
     for reference in references:
         columns += _names(f"difference_{reference}")
     rows = []
@@ -88,6 +93,7 @@ def comparison_csv(comparison: Comparison) -> str:
         data |= _columns("cost", row.cost) | _columns("iqm", row.middle) | _columns("cvar95", row.tail)
         data |= _columns("fill_rate", row.service) | {f"cost_{name}": value for name, value in row.terms.items()}
         data |= _columns("gap_percent", row.gap) | _columns("over_bound_percent", row.over_bound)
+        data |= _columns("gap_closed_percent", row.gap_closed)
         for name, value in row.differences.items():
             data |= _columns(f"difference_{name}", value)
         rows.append(data)

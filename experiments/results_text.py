@@ -37,6 +37,7 @@ def comparison_text(comparison: Comparison) -> str:
         ("exact cost", _some([None if row.exact is None else f"{row.exact:.4f}" for row in rows])),
         ("gap to optimum", _some([None if row.gap is None else percent_text(row.gap) for row in rows])),
         ("over hindsight", _some([None if row.over_bound is None else percent_text(row.over_bound) for row in rows])),
+        ("gap closed", _some([None if row.gap_closed is None else percent_text(row.gap_closed) for row in rows])),
     ]
     parts = [grid([(name, cells) for name, cells in columns if cells])]
     if comparison.pairs:
@@ -94,9 +95,11 @@ def footnote(comparison: Comparison) -> list[str]:
         detail = f" ({value.detail})" if value.detail else ""
         lines.append(f"known {value.name.replace('_', ' ')}: {value.value:g}{detail}; {value.source}")
     if comparison.bound is not None:
+        closes = any(row.gap_closed is not None for row in comparison.rows)
         lines.append(
             f"hindsight bound on {comparison.bound.paths} of the paths: {interval_text(comparison.bound.cost)}, what "
             f"perfect foresight would pay; no policy can pay less"
+            + ("" if not closes else f"; gap closed: of the way there from {comparison.bound.reference}")
         )
     e = comparison.evaluation
     length = (

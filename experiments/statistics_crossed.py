@@ -166,8 +166,8 @@ class Bootstrap:
         drawn = (self.seeds(name, table) * replicates).sum(axis=1)
         return self.interval(estimate, drawn, _sources(table), self.means(name, table))
 
-    def ratio(self, name: str, above: FloatArray, below: FloatArray) -> Interval:
-        """Ratio of the sums of two tables (S, N), for example of units served and asked for; within 0 and 1.
+    def ratio(self, name: str, above: FloatArray, below: FloatArray, least: float = 0.0) -> Interval:
+        """Ratio of the sums of two tables (S, N), for example of units served and asked for; within ``least`` and 1.
 
         Its sources of variance are those of its linear part (Cochran 1977, Sampling Techniques, section 6.3).
         """
@@ -177,7 +177,7 @@ class Bootstrap:
         estimate = float(above.mean()) / total
         drawn = self.means(name, above) / np.maximum(self.means(name, below), 1e-300)
         found = self.interval(estimate, drawn, _sources((above - estimate * below) / total))
-        return Interval(estimate, max(found.low, 0.0), min(found.high, 1.0))
+        return Interval(estimate, max(found.low, least), min(found.high, 1.0))
 
     def interval(
         self, estimate: float, replicates: FloatArray, parts: Sources, means: FloatArray | None = None

@@ -232,7 +232,32 @@ def test_a_bound_stands_below_all_costs() -> None:
         assert row.over_bound is not None
         assert row.over_bound.mean > 0.0
         assert row.gap is None
+        assert row.gap_closed is None
     assert "hindsight bound on 3 of the paths" in found.comparison.table()
+    assert "gap closed" not in found.comparison.table()
+
+
+def test_the_gap_closed_is_the_share_of_the_way_from_the_reference_to_the_bound(tmp_path: Path) -> None:
+    words = ["network=three_stage_serial", "env=three_stage", "policies=[base_stock,echelon_base_stock,constant]"]
+    found = compare(config(*words, "references=[constant,base_stock]", "bound=3", "figures=false"))
+    comparison = found.comparison
+    bound = comparison.bound
+    assert bound is not None
+    assert bound.reference == "constant"
+    assert comparison.row("constant").gap_closed is None
+    costs = {name: table[0, :3].mean() for name, table in comparison.costs.items()}
+    for name in ("base_stock", "echelon_base_stock"):
+        closed = comparison.row(name).gap_closed
+        assert closed is not None
+        share = (costs["constant"] - costs[name]) / (costs["constant"] - bound.cost.mean)
+        assert closed.mean == pytest.approx(100.0 * share)
+        assert closed.low < closed.mean <= closed.high <= 100.0
+    assert "gap closed: of the way there from constant" in comparison.table()
+    comparison.save(tmp_path)
+    data = json.loads((tmp_path / "comparison.json").read_text())
+    assert data["hindsight_bound"]["reference"] == "constant"
+    assert [row["gap_closed_percent"] is None for row in data["policies"]] == [False, False, True]
+    assert "gap_closed_percent_low" in (tmp_path / "comparison.csv").read_text()
 
 
 def test_references_narrow_the_comparisons() -> None:

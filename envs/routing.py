@@ -297,7 +297,7 @@ class RoutingEnv(TwinEnv):
     them.
 
     With ``base="queue"`` a move in a port also costs what it costs those who wait for one
-    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 60 days, and 14 from now at least; slots
+    (:class:`envs.routing_queues.QueuePrices`), outages being taken to last 56 days, and 28 from now at least; slots
     and the moves of other ports then cost what they are worth at that price. The action then multiplies: the price of
     each port's queue, and the assumed rest of all outages, by 4 to the power of its numbers.
 

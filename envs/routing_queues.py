@@ -61,8 +61,8 @@ class OutageRule:
         first and a transshipment takes two.
     """
 
-    outage: float = 60.0
-    least: float = 14.0
+    outage: float = 56.0
+    least: float = 28.0
     weight: float = 0.5
 
 

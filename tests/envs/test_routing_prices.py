@@ -136,7 +136,7 @@ def test_price_and_end_of_a_queue_agree():
             capacity = made.compiled.topology.resource_capacity[resource[p]]
             works, since = state.arrays.availability[resource[p], b], state.arrays.since[resource[p], b]
             # A fifth of its moves is what the attack leaves, more than that a port that comes back within a week.
-            rest = max(60.0 - since, 14.0) if works < 0.201 else 7.0 * (1.0 - works) / 0.8
+            rest = max(56.0 - since, 28.0) if works < 0.201 else 7.0 * (1.0 - works) / 0.8
             days = prices.queues[p, b] / prices.fall
             waits = float((queues._here @ state.arrays.on_hand[:, b])[p])
             left = max(waits - usual[state.period[b] % 7, p] - 3.0 / 7.0 * made.weekday_plan.moves[p], 0.0)

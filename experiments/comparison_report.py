@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from agents.policy import Policy
+from envs.routing import RoutingTask
+from experiments.config import EvaluationConfig
 from experiments.pages import Drawn, Section, definitions, details, figure_html, page, table_html
 from experiments.plots import (
     DrawnPair,
@@ -17,6 +20,8 @@ from experiments.plots import (
     difference_figure,
     learning_curve,
     learning_figure,
+    leg_flows,
+    liner_map_figure,
     mean_flows,
     network_figure,
     policy_map_figure,
@@ -35,6 +40,8 @@ __all__ = ["comparison_figures", "comparison_page", "comparison_sections", "stor
 
 #: Paths of the pictures that are simulated once more, and policies that stand side by side in them.
 _PATHS, _BESIDE = 128, 5
+#: Paths of a map: a program may take seconds for a day of one.
+_ON_THE_MAP = 8
 _TERMINAL = "terminal value"
 
 
@@ -46,7 +53,7 @@ def comparison_figures(found: Compared) -> list[Drawn]:
         lambda: _learning(found),
         lambda: [_trajectories(found)],
         lambda: _maps(found),
-        lambda: [_network(found)],
+        lambda: _network(found),
     ]
     return [drawn for make in tqdm(makers, desc="drawing", unit="kind", disable=None, leave=False) for drawn in make()]
 
@@ -141,17 +148,34 @@ def _trajectories(found: Compared) -> Drawn:
     return Drawn("trajectories", "Stock and orders over time", caption, figure)
 
 
-def _network(found: Compared) -> Drawn:
+def _network(found: Compared) -> list[Drawn]:
     first, evaluation = found.contenders[0], found.config.evaluation
+    policy, task = first.members[0]
+    if isinstance(task, RoutingTask):
+        return _map(first.name, policy, task, evaluation)
     flows = mean_flows(
-        *first.members[0],
+        policy,
+        task,
         seed=world_seed(Purpose.EVALUATION, evaluation.seed),
         paths=min(32, evaluation.paths),
         periods=evaluation.periods,
         warm_up=evaluation.warm_up,
     )
     caption = f"What flows under {first.name}. Flows below 1 % of the largest carry no number."
-    return Drawn("network", "The network", caption, network_figure(found.compiled, flows))
+    return [Drawn("network", "The network", caption, network_figure(found.compiled, flows))]
+
+
+def _map(name: str, policy: Policy, task: RoutingTask, evaluation: EvaluationConfig) -> list[Drawn]:
+    """Cargo on the map, before and during what happens; nothing where a port has no position."""
+    liner = task.assignment.routing.liner
+    if any(port.position is None for port in liner.ports.values()):
+        return []
+    seed = world_seed(Purpose.EVALUATION, evaluation.seed)
+    flows = leg_flows(policy, task, seed=seed, paths=min(_ON_THE_MAP, evaluation.paths))
+    maps = {"days without an event": flows.calm, "days with one": flows.hit}
+    figure = liner_map_figure(liner, {k: v for k, v in maps.items() if v is not None}, hit=flows.ports)
+    caption = f"What sails under {name}; ports that are hit on one of the paths are marked."
+    return [Drawn("network", "The network", caption, figure)]
 
 
 def _maps(found: Compared) -> list[Drawn]:
@@ -221,13 +245,20 @@ def _costs(rows: Sequence[Mapping[str, Any]], unit: str, level: str) -> str:
         (f"mean cost, {unit} [{level}]", column("cost")),
         ("interquartile mean", column("cost_interquartile_mean")),
         ("worst 5 % of paths (CVaR)", column("cost_cvar95")),
-        ("fill rate", column("fill_rate_interval", share_text) or [f"{100 * row['fill_rate']:.1f} %" for row in rows]),
+        ("fill rate", _fill_rate(rows, column("fill_rate_interval", share_text))),
         ("exact cost", ["-" if value is None else f"{value:.4f}" for value in exact] if any(exact) else []),
         ("gap to the optimum", column("gap_to_optimum_percent", percent_text)),
         ("over the hindsight bound", column("over_hindsight_bound_percent", percent_text)),
         ("gap closed", column("gap_closed_percent", percent_text)),
     ]
     return table_html([(name, cells) for name, cells in columns if cells])
+
+
+def _fill_rate(rows: Sequence[Mapping[str, Any]], intervals: list[str]) -> list[str]:
+    """Nothing where no demand is ever met at once, as where what is asked for has to sail first."""
+    if not any(row["fill_rate"] for row in rows):
+        return []
+    return intervals or [f"{100 * row['fill_rate']:.1f} %" for row in rows]
 
 
 def _known(data: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from experiments.plots.costs import cost_figure
 from experiments.plots.differences import DrawnPair, difference_figure
 from experiments.plots.gaps import gap_figure
 from experiments.plots.learning import LearningCurve, learning_curve, learning_figure
-from experiments.plots.liner_map import liner_map_figure
+from experiments.plots.liner_map import leg_flows, liner_map_figure
 from experiments.plots.network import mean_flows, network_figure
 from experiments.plots.policy_map import StateGrid, policy_map_figure
 from experiments.plots.profiles import profile, profile_figure
@@ -23,6 +23,7 @@ __all__ = [
     "gap_figure",
     "learning_curve",
     "learning_figure",
+    "leg_flows",
     "liner_map_figure",
     "mean_flows",
     "network_figure",

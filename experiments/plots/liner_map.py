@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from agents.policy import Policy
+from envs.routing import RoutingTask
+from experiments.plots.network import followed
 from experiments.plots.style import COLOURS, MUTED, new_figure
 from twin.errors import ConfigError, did_you_mean
 from twin.liner.calls import call_graph
 from twin.liner.network import LinerNetwork
+from twin.liner.routing import LEG
+from twin.liner.schedule import WEEK
 
-__all__ = ["liner_map_figure"]
+__all__ = ["leg_flows", "liner_map_figure"]
 
 FloatArray = NDArray[np.float64]
 _MORE, _LESS, _HIT = COLOURS[0], COLOURS[1], COLOURS[1]
 #: Share of the largest flow of a leg above which a difference is drawn as one.
 _DIFFERENT = 0.01
+#: North to south over east to west, on the paper.
+_WIDE = 0.5
 
 
 def liner_map_figure(
@@ -59,9 +66,15 @@ def liner_map_figure(
     x, y = np.array(list(place.values())).T
     # A degree to the east is shorter than one to the north.
     stretch = float(1.0 / np.cos(np.radians(y.mean())))
-    height = 5.2 * stretch * float(np.ptp(y)) / max(float(np.ptp(x)), 1e-9) + 1.5
-    figure = new_figure(6.6 * len(maps), min(max(height, 4.0), 9.0))
-    axes = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
+    height = stretch * float(np.ptp(y)) / max(float(np.ptp(x)), 1e-9)
+    # Maps of a network that is long from east to west stand below each other.
+    wide = height < _WIDE
+    if wide:
+        figure = new_figure(12.0, len(maps) * max(12.0 * height + 1.0, 3.0) + 0.7)
+        axes = figure.subplots(len(maps), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    else:
+        figure = new_figure(6.6 * len(maps), min(max(5.2 * height + 1.5, 4.0), 9.0))
+        axes = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
     for number, (axis, (name, legs)) in enumerate(zip(axes, maps.items(), strict=True)):
         for (start, end), flow in legs.items():
             change = 0.0 if number == 0 else (flow - first[start, end]) / most
@@ -69,11 +82,13 @@ def liner_map_figure(
             _leg(axis, place[start], place[end], flow / most, colour)
         _ports(axis, network, place, legs, hit if number else ())
         axis.set_title(name, fontsize="medium")
-        axis.set_xlabel("longitude, degrees east")
-    axes[0].set_ylabel("latitude, degrees north")
+        if not wide or axis is axes[-1]:
+            axis.set_xlabel("longitude, degrees east")
+        if wide or axis is axes[0]:
+            axis.set_ylabel("latitude, degrees north")
     for axis in axes:
         axis.set_aspect(stretch)
-        axis.margins(0.24, 0.16)
+        axis.margins(0.1 if wide else 0.24, 0.16)
         axis.grid(alpha=0.25)
     handles = [
         Line2D([], [], color=MUTED, lw=_width(share), label=f"{share * most:,.0f} {unit}") for share in (1.0, 0.25)
@@ -86,6 +101,52 @@ def liner_map_figure(
         handles.append(Line2D([], [], color=_HIT, marker="X", ms=11, mec="black", ls="", label="port that is hit"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize="small")
     return figure
+
+
+class LegFlows(NamedTuple):
+    """Cargo on the leg from each of N calls, FFE a week.
+
+    Attributes
+    ----------
+    calm
+        (N,) while all ports make all their moves and all canals are open; None where that is never so.
+    hit
+        (N,) while something is hit; None where nothing ever is.
+    ports
+        Codes of the ports that are hit at some time.
+    """
+
+    calm: FloatArray | None
+    hit: FloatArray | None
+    ports: tuple[str, ...]
+
+
+def leg_flows(policy: Policy, task: RoutingTask, *, seed: int, paths: int = 32) -> LegFlows:
+    """What sails under a policy of routing, on days without an event and with one.
+
+    Parameters
+    ----------
+    seed
+        World seed.
+    paths
+        How many, from the first.
+    """
+    routing = task.assignment.routing
+    limited = np.flatnonzero(routing.move_resource >= 0)
+    ports = routing.move_resource[limited]
+    failing = np.concatenate([ports, np.array([*routing.canal_resource.values()], dtype=np.int64)])
+    legs = np.flatnonzero(routing.arc_kind == LEG)
+    sailed, number = np.zeros((2, len(routing.graph.port))), np.zeros(2)
+    ever = np.zeros(len(ports), dtype=np.bool_)
+    for step in followed(policy, task, seed=seed, paths=paths, decisions=task.horizon):
+        hit = (step.works[failing] < 1.0).any(axis=0)
+        ever |= (step.works[ports] < 1.0).any(axis=1)
+        for k, mine in enumerate((~hit, hit)):
+            np.add.at(sailed[k], routing.arc_tail[legs], step.orders[legs][:, mine].sum(axis=1))
+            number[k] += mine.sum()
+    a_week = sailed * WEEK / task.periods_per_decision / np.maximum(number, 1.0)[:, None]
+    calm, during = (a_week[k] if number[k] else None for k in range(2))
+    return LegFlows(calm, during, tuple(routing.graph.port_names[p] for p in limited[ever]))
 
 
 def _between_ports(network: LinerNetwork, flow: FloatArray) -> dict[tuple[str, str], float]:

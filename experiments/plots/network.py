@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -19,7 +20,7 @@ from envs.task import Task
 from experiments.plots.style import COLOURS, new_figure
 from twin.compile import CompiledNetwork
 
-__all__ = ["mean_flows", "network_figure"]
+__all__ = ["Followed", "followed", "mean_flows", "network_figure"]
 
 FloatArray = NDArray[np.float64]
 
@@ -40,18 +41,41 @@ def mean_flows(
     """
     if task.finite:
         warm_up, periods = 0, task.horizon
+    made = followed(policy, task, seed=seed, paths=paths, decisions=warm_up + periods)
+    return np.asarray(sum(step.shipped.mean(axis=1) for step in islice(made, warm_up, None)) / periods)
+
+
+class Followed(NamedTuple):
+    """What one decision came to; A arcs, R resources, B paths.
+
+    Attributes
+    ----------
+    works
+        (R, B) share of every resource that worked when it was made.
+    orders
+        (A, B) units ordered, in all its periods together.
+    shipped
+        (A, B) units shipped in the last of them.
+    """
+
+    works: FloatArray
+    orders: FloatArray
+    shipped: FloatArray
+
+
+def followed(policy: Policy, task: Task, *, seed: int, paths: int, decisions: int) -> Iterator[Followed]:
+    """Follow a policy on all paths at once."""
     batch = Batch(task, paths)
     slots = np.arange(paths, dtype=np.uint32)
     observation = batch.reset(np.full(paths, seed, dtype=np.uint64), slots, np.zeros_like(slots))
-    out = np.zeros(task.compiled.n_arcs)
     state, start = None, np.ones(paths, dtype=np.bool_)
-    for t in range(warm_up + periods):
+    for _ in range(decisions):
+        works = batch.twin.state.arrays.availability.copy()
         action, state = actions_of(policy, batch, observation, state, start)
         start = np.zeros(paths, dtype=np.bool_)
-        observation = batch.step(action).observation
-        if t >= warm_up:
-            out += batch.twin.state.arrays.shipped.mean(axis=1)
-    return out / periods
+        step = batch.step(action)
+        observation = step.observation
+        yield Followed(works, step.orders, batch.twin.state.arrays.shipped.copy())
 
 
 def network_figure(compiled: CompiledNetwork, flows: Mapping[str, float] | FloatArray | None = None) -> Figure:

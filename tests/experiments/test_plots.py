@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from matplotlib.figure import Figure
 
 from agents.baselines.base_stock import BaseStock
 from agents.baselines.constant import Constant
+from agents.baselines.routing_static import StaticPlan
 from agents.exact import exact_problem
+from agents.oracles.cargo_flow import CargoFlow
 from agents.oracles.dp import optimum
 from envs.inventory import InventoryTask
+from envs.routing import RoutingTask
 from experiments.plots import (
     COLOURS,
     DrawnPair,
@@ -27,6 +31,7 @@ from experiments.plots import (
     gap_figure,
     learning_curve,
     learning_figure,
+    leg_flows,
     liner_map_figure,
     mean_flows,
     network_figure,
@@ -45,6 +50,7 @@ from twin.compile import compile_network
 from twin.errors import ConfigError, RunError
 from twin.liner import library as liner_library
 from twin.liner.calls import call_graph
+from twin.liner.routing import LEG
 
 
 def lost_sales(lead_time: int = 2) -> InventoryTask:
@@ -272,6 +278,50 @@ def test_a_liner_map_says_where_more_and_less_is_carried() -> None:
     assert {text.get_text() for text in first.texts} >= {port.name for port in liner.ports.values()}
     with pytest.raises(ConfigError, match="did you mean 'FIKTK'"):
         liner_map_figure(liner, {"before": before}, hit=["FIKT"])
+
+
+def test_what_sails_under_a_policy_by_days_with_and_without_an_event() -> None:
+    """The nominal plan carries its week where nothing happens; less sails while the hub works at a fifth."""
+    task = StaticPlan.acting(RoutingTask("baltic", scenario=None, horizon=140, finite=True))
+    calm = leg_flows(StaticPlan(task), task, seed=3, paths=16)
+    assert calm.hit is None
+    assert calm.ports == ()
+    assert calm.calm is not None
+    # Bookings vary, so that slots of the plan stay empty on some days and are too few on others.
+    plan = CargoFlow(liner_library.load("baltic")).solve()
+    assert 0.9 * plan.leg_ffe.sum() < calm.calm.sum() < plan.leg_ffe.sum()
+    assert (calm.calm <= task.assignment.routing.graph.leg_capacity + 1e-6).all()
+    # What is ordered on legs is what is shipped.
+    routing = task.assignment.routing
+    shipped = 7.0 * mean_flows(StaticPlan(task), task, seed=3, paths=16)[routing.arc_kind == LEG]
+    assert calm.calm.sum() == pytest.approx(shipped.sum())
+    hit = StaticPlan.acting(RoutingTask("baltic", scenario="cyber_attack", horizon=140, finite=True))
+    flows = leg_flows(StaticPlan(hit), hit, seed=3, paths=16)
+    assert flows.ports == ("DEBRV",)
+    assert flows.calm is not None
+    assert flows.hit is not None
+    assert flows.hit.sum() < 0.8 * flows.calm.sum()
+
+
+class Zero:
+    """The zero action."""
+
+    def __init__(self, task: RoutingTask) -> None:
+        self.shape = task.action_space.shape
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> Any:
+        return np.zeros((len(observation), *self.shape), dtype=np.float32), None
+
+
+def test_decisions_for_a_week_count_all_its_days() -> None:
+    """The zero action by the week is the zero action of each of its days."""
+    daily = RoutingTask("baltic", scenario=None, horizon=70, finite=True)
+    weekly = RoutingTask("baltic", scenario=None, horizon=10, finite=True, decision="week")
+    found, other = (leg_flows(Zero(task), task, seed=3, paths=4).calm for task in (daily, weekly))
+    assert found is not None
+    assert other == pytest.approx(found)
 
 
 def test_large_numbers_get_a_word() -> None:

@@ -280,6 +280,12 @@ def _known(data: Mapping[str, Any]) -> str:
         f"{e['paths']} paths of {length}, evaluation seed {e['seed']}, the same for all policies; neither training nor "
         f"tuning used them. Bootstrap with {e['resamples']} resamples."
     )
+    at_end = data.get("paths_failing_at_end")
+    if at_end:
+        lines.append(
+            f"On {at_end} of them something still fails when the horizon ends. What that costs afterwards is not "
+            f"counted, which favours policies that put it off."
+        )
     return "".join(f'<p class="note">{html.escape(line)}</p>' for line in lines)
 
 

@@ -45,10 +45,13 @@ class Outages:
         (n,) least share that any resource was left with; 1 where all worked throughout.
     longest
         (n,) most periods on end in which a resource worked in part or not at all, recovery included.
+    at_end
+        (n,) whether something still fails in the last period of a horizon; what it costs later is then not counted.
     """
 
     left: FloatArray
     longest: FloatArray
+    at_end: BoolArray
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def outages_on_paths(task: Task, evaluation: EvaluationConfig) -> Outages | None
     decisions = task.horizon if task.finite else evaluation.warm_up + evaluation.periods
     periods = decisions * task.periods_per_decision
     skipped = 0 if task.finite else evaluation.warm_up * task.periods_per_decision
-    left, longest = [], []
+    left, longest, at_end = [], [], []
     starts = range(0, evaluation.paths, _TOGETHER)
     for first in tqdm(starts, desc="outages on the paths", unit="block", disable=None, leave=False):
         slots = np.arange(first, min(first + _TOGETHER, evaluation.paths), dtype=np.uint32)
@@ -107,7 +110,8 @@ def outages_on_paths(task: Task, evaluation: EvaluationConfig) -> Outages | None
         works = np.concatenate([state.arrays.availability[None], drawn[:-1]])[skipped:]
         left.append(works.min(axis=(0, 1), initial=1.0))
         longest.append(_longest_run(works < 1.0))
-    found = Outages(np.concatenate(left), np.concatenate(longest))
+        at_end.append((works[-1] < 1.0).any(axis=0) & task.finite)
+    found = Outages(np.concatenate(left), np.concatenate(longest), np.concatenate(at_end))
     return found if (found.left < 1.0).any() else None
 
 

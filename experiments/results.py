@@ -160,6 +160,8 @@ class Comparison:
         Periods of the problem where it ends; None where it continues.
     groups
         The costs split by what failed on the paths; none where nothing ever fails.
+    failing_at_end
+        Paths on which something still fails where the horizon ends.
     costs
         Policy -> (S, N) mean cost per period by training seed and path.
     """
@@ -171,6 +173,7 @@ class Comparison:
     bound: Bound | None = None
     horizon: int | None = None
     groups: tuple[Group, ...] = ()
+    failing_at_end: int = 0
     costs: dict[str, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -239,7 +242,8 @@ def compare(
     if outages is not None:
         against = next(iter(costs) if references is None else (name for name in references if name in costs), None)
         groups = split(outages, costs, against, network.period, **options)
-    return Comparison(network, evaluation, rows, pairs, found, horizon, groups, costs)
+    at_end = 0 if outages is None else int(outages.at_end.sum())
+    return Comparison(network, evaluation, rows, pairs, found, horizon, groups, at_end, costs)
 
 
 def rows_and_pairs(

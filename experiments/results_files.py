@@ -39,6 +39,7 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
         "policies": [_row(row) for row in comparison.rows],
         "pairs": [_pair(pair) for pair in comparison.pairs],
         "by_outage": [group.to_dict() for group in comparison.groups],
+        "paths_failing_at_end": comparison.failing_at_end,
     }
 
 

@@ -113,6 +113,11 @@ def footnote(comparison: Comparison) -> list[str]:
         f"{e.paths} paths of {length}, the same for all policies; seeds of their own; bootstrap intervals over {over}; "
         f"differences are paired"
     )
+    if comparison.failing_at_end:
+        lines.append(
+            f"on {comparison.failing_at_end} of them something still fails when the horizon ends: what that costs "
+            f"afterwards is not counted, which favours policies that put it off; a longer env.horizon counts it"
+        )
     if comparison.pairs:
         lines.append(
             f"p: of no difference in the mean; Holm: for all comparisons together; a cost is lower or higher where "

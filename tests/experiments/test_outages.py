@@ -41,6 +41,9 @@ def test_the_outages_are_those_that_policies_meet(finite: bool, warm_up: int) ->
         batch.step(nothing)
     np.testing.assert_array_equal(found.left, left)
     np.testing.assert_array_equal(found.longest, longest)
+    # What still fails in the last period matters where the problem ends with it.
+    assert 0 < (works < 1.0).any(axis=0).sum() < 9
+    np.testing.assert_array_equal(found.at_end, (works < 1.0).any(axis=0) & finite)
     assert left.min() == 0.0
     assert longest.max() > 10
 
@@ -55,7 +58,7 @@ def test_every_path_is_in_one_group_and_means_are_theirs() -> None:
     left = np.repeat([1.0, 0.0, 0.2, 0.5], [10, 30, 40, 3])
     longest = np.where(left < 1.0, rng.integers(1, 60, 83), 0).astype(float)
     costs = {"one": rng.normal(5.0, 1.0, (2, 83)), "other": rng.normal(6.0, 1.0, (1, 83))}
-    groups = split(Outages(left, longest), costs, "other", "day", resamples=200)
+    groups = split(Outages(left, longest, left < 0.0), costs, "other", "day", resamples=200)
     # Three paths are too few for a group.
     assert sum(group.paths for group in groups) == 80
     assert [group.severity for group in groups[:1]] == ["none"]

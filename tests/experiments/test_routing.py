@@ -76,3 +76,18 @@ def test_what_does_not_fit_is_refused() -> None:
         make_task(compiled, calm, None, config.network)
     (tuned,) = tune_all(compiled, config.tuning, ("routing_static",), env=config.env).values()
     assert isinstance(baseline_problem(compiled, config.env, tuned, config.network)[0], RoutingPolicy)
+
+
+@pytest.mark.parametrize(("start", "said"), [(3, False), (12, True)])
+def test_an_outage_that_the_horizon_cuts_short_is_said(tmp_path: Path, start: int, said: bool) -> None:
+    """On the screen and in the page: what it costs afterwards is not counted."""
+    events = tmp_path / "events.yaml"
+    events.write_text(
+        f"name: late\ndescription: early or late in fourteen days\n"
+        f"events: [{{ports: [1], share: 0.5, start: {start}, duration: 7}}]\n"
+    )
+    words = [*SMOKE, "env=routing", "policies=[routing_static,routing_cheapest]", "figures=false"]
+    result = compare(parse(CompareConfig, compose("compare", [*words, f"env.routing.scenario={events}"])))
+    result.save(tmp_path / "out")
+    for text in (result.comparison.table(), (tmp_path / "out" / "report.html").read_text()):
+        assert ("something still fails when the horizon ends" in text) is said

@@ -247,10 +247,14 @@ def chooser_of(
     kind = arch.get("kind", "layers")
     try:
         if kind == "rule":
-            from agents.bundle_decoders import rule_of
-
             if set(arch) != {"kind", "policy", "parameters"} or set(weights) != {"parameters"}:
                 raise BundleError("arch.json must hold kind, policy and parameters, and weights.npz the parameters")
+            if spec.routing is not None:
+                from agents.bundle_routing import RoutingRuleChooser
+
+                return RoutingRuleChooser(str(arch["policy"]), spec, network())
+            from agents.bundle_decoders import rule_of
+
             return RuleChooser(rule_of(arch, weights["parameters"], spec, network()))
         if kind not in KINDS:
             raise BundleError(
@@ -261,6 +265,10 @@ def chooser_of(
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"arch.json is incomplete: {type(error).__name__} {error}") from None
+    if spec.routing is not None:
+        from agents.bundle_routing import RoutingChooser
+
+        return RoutingChooser(net, spec, network())
     outputs = spec.arcs
     if spec.mode == "discrete":
         outputs = NOTCHES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from agents.bundle_policy import Chooser, Memory
 from agents.bundle_spec import Spec
 from envs.core import Batch
+from envs.routing import RoutingTask
 from envs.task import Task
 
 __all__ = ["GOLDEN_SEED", "Act", "Decisions", "Turn", "episodes_of", "roll_out"]
@@ -59,6 +61,8 @@ class Decisions:
         (N, k), or None.
     memory
         What an exported policy remembered at each, arrays with the cases last.
+    states
+        (N, n) float64: what a bundle is told, where that is more than an observation; None where it is the observation.
     """
 
     observations: NDArray[np.float32]
@@ -68,9 +72,12 @@ class Decisions:
     moves: NDArray[np.int64] | None
     masks: NDArray[np.bool_] | None
     memory: Memory
+    states: FloatArray | None = None
 
     def values(self, spec: Spec) -> FloatArray:
-        """(N, n) float64: the observations, with the positions as they are instead of rounded."""
+        """(N, n) float64: the observations, with the positions as they are instead of rounded; or the states."""
+        if self.states is not None:
+            return self.states
         values = self.observations.astype(np.float64)
         place = {field.name: k for k, field in enumerate(spec.fields)}
         for a, name in enumerate(spec.arc_names):
@@ -79,7 +86,10 @@ class Decisions:
         return values
 
     def within(self, spec: Spec) -> NDArray[np.bool_]:
-        """(N,) True where no position was cut at its bounds."""
+        """(N,) True where no position was cut at its bounds, and no number of a state would be."""
+        if self.states is not None:
+            low, high = (np.array([getattr(field, end) for field in spec.fields]) for end in ("low", "high"))
+            return np.asarray(((self.states >= low) & (self.states <= high)).all(axis=1))
         return np.asarray((self.values(spec).astype(np.float32) == self.observations).all(axis=1))
 
 
@@ -98,16 +108,19 @@ def roll_out(
         The exported policy: what it remembers at each decision is kept.
     """
     batch, start = _begun(task, _REPLICAS, seed)
+    told, action = _told(task), np.empty(0)
     memory: Memory = ()
     rows: list[tuple[Any, ...]] = []
     kept: list[Memory] = []
     observation = batch.observation
-    for _ in range(_PERIODS):
+    for period in range(_PERIODS):
         masks = task.mask(batch.twin)
-        action = act(Turn(observation, masks, start))
+        if period % task.periods_per_decision == 0:
+            action = act(Turn(observation, masks, start))
+        states = None if told is None else told(batch)
         orders, moves = _decided(task, action, batch) if decide is None else decide(action, batch)
         if follow is not None and follow.remembers:
-            values = observation.astype(np.float64)
+            values = observation.astype(np.float64) if states is None else states
             fresh = follow.begin(values)
             memory = (
                 fresh
@@ -117,22 +130,35 @@ def roll_out(
             kept.append(memory)
             memory = follow.follow(action, values, memory).memory or follow.choose(values, memory).memory
         row = (observation.copy(), batch.position.T.copy(), action.copy(), orders.T.copy())
-        rows.append((*row, None if moves is None else moves.T.copy(), None if masks is None else masks.copy()))
-        observation, start = _advanced(batch, orders, moves)
+        masked = None if masks is None else masks.copy()
+        rows.append((*row, None if moves is None else moves.T.copy(), masked, states))
+        observation, start = _advanced(batch, orders, moves, period)
     columns = [None if column[0] is None else np.concatenate(column) for column in zip(*rows, strict=True)]
     remembered = tuple(np.concatenate(parts, axis=-1) for parts in zip(*kept, strict=True))
-    return Decisions(*columns, memory=remembered)  # type: ignore[arg-type, misc]
+    *decided, states = columns
+    return Decisions(*decided, memory=remembered, states=states)  # type: ignore[arg-type, misc]
 
 
 def episodes_of(task: Task, act: Act, *, seed: int, number: int, periods: int) -> list[FloatArray]:
     """States (periods, n) that a policy sees, in so many episodes from their beginning."""
     batch, start = _begun(task, number, seed)
+    told, action = _told(task), np.empty(0)
     observation, seen = batch.observation, []
-    for _ in range(periods):
-        seen.append(observation.astype(np.float64))
-        action = act(Turn(observation, task.mask(batch.twin), start))
-        observation, start = _advanced(batch, *_decided(task, action, batch))
+    for period in range(periods):
+        seen.append(observation.astype(np.float64) if told is None else told(batch))
+        if period % task.periods_per_decision == 0:
+            action = act(Turn(observation, task.mask(batch.twin), start))
+        observation, start = _advanced(batch, *_decided(task, action, batch), period)
     return list(np.stack(seen, axis=1))
+
+
+def _told(task: Task) -> Callable[[Batch], FloatArray] | None:
+    """What a bundle is told (B, n), where that is not the observation."""
+    if not isinstance(task, RoutingTask):
+        return None
+    from agents.bundle_routing import all_cargo, cargo_seen
+
+    return partial(cargo_seen, all_cargo(task))
 
 
 def _begun(task: Task, replicas: int, seed: int) -> tuple[Batch, NDArray[np.bool_]]:
@@ -147,13 +173,16 @@ def _decided(task: Task, action: NDArray[Any], batch: Batch) -> tuple[FloatArray
 
 
 def _advanced(
-    batch: Batch, orders: FloatArray, moves: NDArray[np.int64] | None
+    batch: Batch, orders: FloatArray, moves: NDArray[np.int64] | None, period: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Run a period on orders and moves; the next observation, and which replicas begin anew with it."""
+    """Run a period on orders and moves; the next observation, and which replicas begin anew with it.
+
+    A decision ends with the last of its periods.
+    """
     batch.twin.step(orders, None, moves)
     if batch.task.watcher is not None and batch.belief is not None:
         batch.belief = batch.task.watcher.follow(batch.belief, batch.twin)
-    batch.elapsed += 1
+    batch.elapsed += (period + 1) % batch.task.periods_per_decision == 0
     observation, ended = batch.observe(), batch.elapsed >= batch.task.horizon
     if ended.any():
         observation = batch.restart(np.flatnonzero(ended))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,18 @@ from envs.actions import NOTCHES, Codec, OrderSequence, codec_from_spec
 from envs.features import Field, spec_hash
 from twin.errors import BundleError
 
+if TYPE_CHECKING:
+    from envs.routing import RoutingTask
+
 __all__ = ["COMPUTED", "MODES", "SCALED", "Spec"]
 
 FloatArray = NDArray[np.float64]
 
 #: Action modes that are a scale per arc and an order sequence: nothing else is needed to decode them.
 SCALED = ("base_stock", "quantity", "discrete")
-#: All action modes; the others are decoded on the network itself (:mod:`agents.bundle_decoders`).
-MODES = (*SCALED, "echelon", "mix", "moves", "orders")
+#: All action modes; the others are decoded on the network itself (:mod:`agents.bundle_decoders`), those of routing in
+#: the routing problem (:mod:`agents.bundle_routing`).
+MODES = (*SCALED, "echelon", "mix", "moves", "orders", "prices", "assumptions", "departures", "itinerary")
 #: Group of the fields that a bundle computes itself, from what was seen before.
 COMPUTED = "outlook["
 
@@ -52,6 +57,8 @@ class Spec:
         From actions to levels or quantities; None where the network itself is needed for that.
     switching
         What decodes corrections of a rule and moves, as plain data; None where no supplier is switched.
+    routing
+        The routing problem as plain data (:meth:`envs.routing.RoutingTask.to_dict`); None where nothing is routed.
     relations
         Suppliers that a policy decides moves on; empty where it decides orders alone.
     moves
@@ -76,6 +83,7 @@ class Spec:
     mode: str
     codec: Codec | None
     switching: Mapping[str, Any] | None
+    routing: Mapping[str, Any] | None
     relations: tuple[str, ...]
     moves: tuple[str, ...]
     sequence: OrderSequence
@@ -96,6 +104,15 @@ class Spec:
         if self.codec is None:
             return "order"
         return "level" if self.codec.up_to else "quantity" if self.mode in SCALED else "safety amount"
+
+    @cached_property
+    def routing_task(self) -> RoutingTask:
+        """The routing problem; BundleError where there is none, or it cannot be made."""
+        from agents.bundle_routing import task_of
+
+        if self.routing is None:
+            raise BundleError("spec.json describes no routing problem")
+        return task_of(self.routing)
 
     @property
     def hash(self) -> str:
@@ -129,6 +146,7 @@ class Spec:
             "actions": [*map(self._ordered, range(self.arcs)), *map(self._moved, self.relations)],
             "action": {"mode": self.mode, "kind": self.kind, "meaning": self.meaning, "arcs": arcs},
             "switching": None if self.switching is None else dict(self.switching),
+            **({} if self.routing is None else {"routing": dict(self.routing)}),
             "moves": list(self.moves),
             "sequence": self.sequence.to_spec(),
             "period": {"unit": self.period_unit, "days": self.period_days},
@@ -184,6 +202,7 @@ class Spec:
                 mode,
                 codec,
                 data["switching"],
+                data.get("routing"),
                 tuple(str(entry["name"]) for entry in actions if entry["kind"] == "move"),
                 tuple(str(name) for name in data["moves"]),
                 OrderSequence.from_spec(data["sequence"]),
@@ -267,6 +286,13 @@ _MEANINGS = {
     "mix": "Corrections of the rule: levels, shares of arcs, wishes for contracts, expediting (see switching).",
     "moves": "0: the moves of the rule; 1: none; else one move on one supplier; times a notch of the rule's levels.",
     "orders": "The units to order on every arc, then a move on every supplier where there are contracts.",
+    "prices": "Surcharges on the moves of ports and on canals, an assumed recovery and a reserve of slots; every flow "
+    "then takes the way that costs least.",
+    "assumptions": "A surcharge on the moves of all ports, an assumed recovery and a reserve of slots; every flow then "
+    "takes the way that costs least.",
+    "departures": "What is assumed, and surcharges on the slots of the next departures; every flow then takes the way "
+    "that costs least.",
+    "itinerary": "For every flow to wait (0), or which of its ways it takes.",
 }
 
 

@@ -31,6 +31,8 @@ from agents.bundle_rollout import Decisions
 from agents.bundle_spec import COMPUTED, SCALED, Spec
 from agents.onnx_graph import build_onnx
 from envs.actions import Codec, OrderSequence
+from envs.routing import RoutingTask
+from envs.routing_actions import RoutingCodec
 from envs.switching_actions import SwitchingCodec
 from envs.task import Task
 from twin.contracts import MOVES
@@ -93,21 +95,28 @@ def make_spec(task: Task, codec: Codec | None, guardrails: Guardrails | None = N
     rails = guardrails or Guardrails()
     switching = None
     relations: tuple[str, ...] = compiled.relation_names if codec is None else ()
+    fields, routing = tuple(task.fields), None
     if isinstance(codec, SwitchingCodec):
         from agents.bundle_decoders import switching_data
 
         switching, relations = switching_data(codec), compiled.relation_names
+    if isinstance(task, RoutingTask):
+        from agents.bundle_routing import all_cargo
+
+        fields, routing, codec = tuple(all_cargo(task).fields), task.to_dict(), task.codec
+    scaled = None if isinstance(codec, SwitchingCodec | RoutingCodec) else codec
     spec = Spec(
-        fields=tuple(task.fields),
-        ages=tuple(rails.freshness.maximum_age(field.name) for field in task.fields),
+        fields=fields,
+        ages=tuple(rails.freshness.maximum_age(field.name) for field in fields),
         arc_names=compiled.arc_names,
         arc_units=compiled.arc_units,
         rules=OrderRules(top.arc_integer, top.arc_minimum, top.arc_lot, top.arc_maximum),
         order_max=top.arc_order_limit,
         risks=tuple(rails.risk_of(name) for name in compiled.arc_names),
         mode="orders" if codec is None else codec.mode,
-        codec=None if codec is None or isinstance(codec, SwitchingCodec) else codec,
+        codec=scaled,
         switching=switching,
+        routing=routing,
         relations=relations,
         moves=tuple(MOVES) if relations else (),
         sequence=OrderSequence.of(compiled),
@@ -189,10 +198,11 @@ def write_bundle(
         "guardrails.yaml": _guard_file(rails),
         # Sites and arcs are numbered in file order, so the order of the keys is part of the network.
         "network.json": render(network.to_dict(), ordered=True),
-        "spec.json": render(spec.to_dict(), ordered=spec.switching is not None),
+        "spec.json": render(spec.to_dict(), ordered=spec.switching is not None or spec.routing is not None),
         "weights.npz": arrays_to(weights),
     }
-    if isinstance(chooser, NetChooser):
+    # A policy of routing looks at more than a state holds, and other runtimes would have to compute it.
+    if isinstance(chooser, NetChooser) and spec.routing is None:
         contents["policy.onnx"] = build_onnx(chooser.net, spec).SerializeToString(deterministic=True)
     if extras.fallback is not None:
         made = Fallback.build(*extras.fallback, spec, lambda: compiled)

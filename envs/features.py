@@ -109,11 +109,17 @@ class Observation:
         -------
         ndarray of float32, shape (B, len(fields))
         """
+        return twin.tabulate(self.exact(twin, position, periods_left, belief), self.low, self.high)
+
+    def exact(
+        self, twin: Twin, position: FloatArray, periods_left: FloatArray, belief: FloatArray | None = None
+    ) -> FloatArray:
+        """The same (len(fields), B) in float64, and not cut at the bounds."""
         out = np.empty((len(self.fields), twin.state.replicas))
         view = View(twin, position, periods_left, belief)
         for rows, block in self.placed():
             block.reader.read(view, out[rows])
-        return twin.tabulate(out, self.low, self.high)
+        return out
 
 
 def spec_hash(fields: Sequence[Field]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from envs.actions import Codec
 from envs.core import TwinEnv
@@ -32,9 +33,9 @@ from envs.vector import TwinVectorEnv
 from envs.watcher import Watcher
 from twin.beliefs import ever_fails
 from twin.engine import Twin
-from twin.errors import ActionError, did_you_mean
+from twin.errors import ActionError, NetworkError, did_you_mean
 from twin.liner.assignment import Assignment
-from twin.liner.itineraries import Candidate, read_candidates, shipped_candidates
+from twin.liner.itineraries import Candidate, candidate_rows, parse_candidates, read_candidates, shipped_candidates
 from twin.liner.library import resolve
 from twin.liner.network import LinerNetwork
 from twin.liner.plan import CandidatePlan
@@ -44,6 +45,7 @@ from twin.liner.schedule import WEEK
 from twin.liner.steady import nominal_plan, settle, steady_week
 from twin.liner.terms import RoutingTerms
 from twin.liner.weekday_plan import WeekdayProgram
+from twin.schema import StrictModel, explain
 from twin.state import TwinState
 
 __all__ = ["RoutingEnv", "RoutingTask", "RoutingVectorEnv", "busiest_ports"]
@@ -110,6 +112,7 @@ class RoutingTask:
             raise ActionError(f"severity must be a share of moves from 0 to below 1, received {severity}")
         liner = resolve(network)
         candidates = _candidates(liner, itineraries)
+        self._liner, self._candidates = liner, candidates
         given = (
             terms if isinstance(terms, RoutingTerms) else RoutingTerms.model_validate({**USUAL_TERMS, **(terms or {})})
         )
@@ -121,7 +124,8 @@ class RoutingTask:
         if events is not None:
             busiest = busiest_ports(calm, nominal_plan(calm))
             liner, limited = applied(liner, limited, events, busiest, severity=severity)
-        self.scenario = events
+        self.scenario, self._terms = events, given
+        self._numbers = {"severity": severity, "port_headroom": port_headroom, "base": base}
         self.assignment = Assignment(routing_network(liner, candidates, limited))
         self.compiled = self.assignment.routing.compiled
         self.plan: CandidatePlan = nominal_plan(self.assignment)
@@ -139,8 +143,45 @@ class RoutingTask:
         self.price_scale = float(price_scale)
         self._show(action_mode, observe)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The problem as plain data, its files included: :meth:`from_dict` makes it again."""
+        return {
+            "network": self._liner.to_dict(),
+            "itineraries": candidate_rows(self._liner, self._candidates),
+            "terms": _plain(self._terms),
+            "scenario": None if self.scenario is None else _plain(self.scenario),
+            **self._numbers,
+            "decision": self.decision,
+            "action_mode": self.codec.mode,
+            "price_scale": self.price_scale,
+            "horizon": self.horizon,
+            "finite": self.finite,
+            "observe": None if self._observe is None else list(self._observe),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RoutingTask:
+        """From :meth:`to_dict`'s data.
+
+        Raises
+        ------
+        NetworkError, ActionError
+            Where a part of it is not valid, with its place.
+        """
+        given = dict(data)
+        liner = LinerNetwork.parse(given.pop("network"), where="network")
+        candidates = parse_candidates({"itineraries": given.pop("itineraries")}, liner, where="itineraries")
+        terms, events = given.pop("terms"), given.pop("scenario")
+        try:
+            terms = RoutingTerms.model_validate(terms)
+            events = None if events is None else Scenario.model_validate(events)
+        except ValidationError as error:
+            raise NetworkError("terms or scenario:\n" + "\n".join(f"  - {line}" for line in explain(error))) from None
+        return cls(liner, itineraries=candidates, terms=terms, scenario=events, **given)
+
     def _show(self, action_mode: str, observe: Sequence[str] | None) -> None:
         """Make the observation and the codec."""
+        self._observe = observe
         outlook = observe is not None and "outlook" in observe and ever_fails(self.compiled)
         self.watcher: Watcher | None = Watcher(self.compiled) if outlook else None
         self.observation = routing_observation(
@@ -182,6 +223,14 @@ class RoutingTask:
         """The same problem with another action and another observation."""
         other = copy.copy(self)
         other._show(action_mode, observe)
+        return other
+
+    def daily(self) -> RoutingTask:
+        """The same problem, decided on day by day."""
+        other = copy.copy(self)
+        if self.decision == "week":
+            other.decision, other.periods_per_decision, other.horizon = "day", 1, self.horizon * WEEK
+            other._show(self.codec.mode, self._observe)
         return other
 
     def begin(
@@ -236,6 +285,10 @@ class RoutingTask:
 def _check(what: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ActionError(f"no {what} '{value}' (allowed: {', '.join(known)}){did_you_mean(value, known)}")
+
+
+def _plain(model: StrictModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _scenario(given: str | Path | Scenario) -> Scenario:

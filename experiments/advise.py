@@ -1,6 +1,6 @@
 """One-shot advice from an exported policy: ``python -m experiments.advise bundle=<folder> state=<file>``.
 
-Needs numpy and the bundle's files; torch and the twin's engine are not loaded.
+Needs numpy and the bundle's files; torch is not loaded, and the twin's engine for routing alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from twin.errors import BundleError, ConfigError
 __all__ = ["main"]
 
 OK, USAGE, BAD_BUNDLE, BLOCKED = 0, 2, 3, 4
+
+#: Arcs without an order whose names are shown.
+_SHOWN = 40
 
 HELP = """\
 Recommend orders for one state of the supply network.
@@ -92,7 +95,8 @@ def _text(bundle: Bundle, advice: Advice) -> str:
         lines += _table([head, *((o.arc, _number(o.order), o.unit, _number(o.target)) for o in placed)], right=(1, 3))
     none = [order.arc for order in advice.orders if order.order <= 0.0]
     if none:
-        lines.append(f"No order on {len(none)} of {len(advice.orders)} arcs: {', '.join(none)}")
+        more = f" and {len(none) - _SHOWN} more" if len(none) > _SHOWN else ""
+        lines.append(f"No order on {len(none)} of {len(advice.orders)} arcs: {', '.join(none[:_SHOWN])}{more}")
     lines += ["", f"Action: {bundle.spec.meaning}", "", "Checks"]
     lines += _table([(check.code, check.verdict, _detail(check)) for check in advice.checks], right=())
     return "\n".join(lines)

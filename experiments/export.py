@@ -17,9 +17,9 @@ from experiments.callable_module import make_callable
 from experiments.cli import run_command, say
 from experiments.config import EnvConfig, ExportConfig
 from experiments.contenders import Contender, classical, grouped
-from experiments.export_parts import chosen_fallback, measured, usual_states
+from experiments.export_parts import check_episodes, chosen_fallback, measured, usual_states
 from experiments.loading import load_run
-from experiments.problems import REFERENCES, compiled_network, task_arguments
+from experiments.problems import compiled_network, task_arguments, usual
 from twin.errors import ConfigError, RunError
 from twin.seeds import Purpose, world_seed
 
@@ -43,7 +43,7 @@ def export(config: ExportConfig) -> Path:
     Raises
     ------
     ConfigError
-        When neither a run nor a policy is given, or both; it is one of routing; or the guard file is not valid.
+        When neither a run nor a policy is given, or both; or the guard file is not valid.
     BundleError
         When there is something at the output, or the exported policy does not reproduce the original.
     """
@@ -56,12 +56,13 @@ def _export_run(config: ExportConfig, folder: str) -> Bundle:
     if config.network is not None or config.env is not None:
         raise ConfigError("network and env are those of the run; leave them out")
     run = load_run(folder, model=config.model)
-    _check_kind(run.config.env)
+    check_episodes(run.task, config.episodes)
     info, act = run.folder.info(), act_of(run.model, run.normalise)
     # The rule that a switching policy corrects may remember what has been, and a fallback must not.
     wanted = config.fallback or ("status_switching" if run.config.env.switching else None)
     names = list(dict.fromkeys([*run.tuned, *([] if wanted is None else [wanted])]))
-    rules = classical(names, run.compiled, run.config.env, config.tuning, known=run.tuned)
+    network = run.config.network
+    rules = classical(names, run.compiled, run.config.env, config.tuning, known=run.tuned, network=network)
     contenders = [*grouped([run]), *rules]
     comparison = measured(run.compiled, run.config.env, config.evaluation, contenders)
     seeds = {"training_seed": run.config.training.seed, **(info.get("seeds") or {})}
@@ -90,11 +91,11 @@ def _export_policy(config: ExportConfig) -> Bundle:
     if config.output is None:
         raise ConfigError("say where the bundle goes: output=<folder>, or output=<name>.zip")
     env, name = config.env or EnvConfig(), baseline(str(config.policy)).name
-    _check_kind(env)
     compiled = compiled_network(config.network, env)
-    names = (name, *(other for other in REFERENCES if other != name))
-    contenders = classical(names, compiled, env, config.tuning)
+    names = (name, *(other for other in usual(env) if other != name))
+    contenders = classical(names, compiled, env, config.tuning, network=config.network)
     (policy, task), tuned = contenders[0].members[0], contenders[0].tuned
+    check_episodes(task, config.episodes)
     if tuned is None:
         raise RunError(f"'{name}' was not tuned")
     comparison = measured(compiled, env, config.evaluation, contenders)
@@ -112,13 +113,6 @@ def _export_policy(config: ExportConfig) -> Bundle:
         training_info={"tuning_cost": tuned.cost, "simulated_periods": tuned.simulated_periods},
         extras=extras,
     )
-
-
-def _check_kind(env: EnvConfig) -> None:
-    if env.routes:
-        raise ConfigError(
-            "env: a bundle holds a policy of inventories or of supplier switching; one of routing cannot be exported"
-        )
 
 
 def _extras(

@@ -9,7 +9,10 @@ from typing import Any
 from agents.advisor.outliers import fit_outliers
 from agents.bundle_fallback import Fallback
 from agents.bundle_rollout import Act, episodes_of
+from agents.bundle_routing import all_cargo
 from agents.bundle_writer import make_spec
+from envs.features import Field
+from envs.routing import RoutingTask
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig
 from experiments.contenders import Contender, measure_contenders
@@ -21,10 +24,12 @@ from twin.compile import CompiledNetwork
 from twin.errors import BundleError, ConfigError, did_you_mean
 from twin.seeds import Purpose, world_seed
 
-__all__ = ["chosen_fallback", "measured", "usual_states"]
+__all__ = ["check_episodes", "chosen_fallback", "measured", "usual_states"]
 
 #: Periods of an episode that usual states are taken from, at most.
 _PERIODS = 104
+#: Numbers of a state of which correlations are kept: their square has to fit into ood.json.
+_MOST_FIELDS = 1500
 
 
 def measured(
@@ -77,6 +82,27 @@ def chosen_fallback(
     return None
 
 
+def check_episodes(task: Task, episodes: int) -> None:
+    """See that there is room for a picture of how all numbers of a state hang together.
+
+    Raises
+    ------
+    ConfigError
+        When there are too many of them.
+    """
+    fields = len(_told(task))
+    if episodes and fields > _MOST_FIELDS:
+        raise ConfigError(
+            f"episodes: a state of {task.compiled.network.name} has {fields} numbers, and what usual ones look like "
+            f"can be learnt of {_MOST_FIELDS} at most (allowed: episodes=0)"
+        )
+
+
+def _told(task: Task) -> tuple[Field, ...]:
+    """The fields of a bundle."""
+    return (all_cargo(task) if isinstance(task, RoutingTask) else task).fields
+
+
 def usual_states(task: Task, act: Act, episodes: int) -> dict[str, Any]:
     """What states look like under the policy, and how often those of other episodes raise an alarm.
 
@@ -85,10 +111,10 @@ def usual_states(task: Task, act: Act, episodes: int) -> dict[str, Any]:
     episodes
         So many to fit and calibrate, and half as many held out.
     """
-    periods = min(task.horizon, _PERIODS)
+    periods = min(task.horizon * task.periods_per_decision, _PERIODS)
     fitted, held_out = (
         episodes_of(task, act, seed=world_seed(Purpose.MONITORING, k), number=number, periods=periods)
         for k, number in enumerate((episodes, max(1, episodes // 2)))
     )
-    model = fit_outliers(fitted, [field.name for field in task.fields])
+    model = fit_outliers(fitted, [field.name for field in _told(task)])
     return {**model.to_dict(), "held_out": asdict(model.false_alarms(held_out))}

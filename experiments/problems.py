@@ -96,9 +96,10 @@ def task_arguments(env: EnvConfig, tuned: Mapping[str, TunedPolicy] | None = Non
         "horizon": env.horizon,
         "finite": env.finite,
         "observe": env.observe,
-        "arrivals": env.arrivals,
-        "forecast": env.forecast,
     }
+    if env.routes:
+        return arguments | env.routing.model_dump()
+    arguments |= {"arrivals": env.arrivals, "forecast": env.forecast}
     if env.residual:
         name = _corrected(env)
         if tuned is None or name not in tuned:
@@ -120,15 +121,7 @@ def routing_task(network: NetworkConfig, env: EnvConfig) -> RoutingTask:
     """
     if network.parameters:
         raise ConfigError(f"network.parameters: a liner network has none, received {sorted(network.parameters)}")
-    options = env.routing.model_dump()
-    return RoutingTask(
-        network.name,
-        action_mode=env.action_mode,
-        horizon=env.horizon,
-        finite=env.finite,
-        observe=env.observe,
-        **options,
-    )
+    return RoutingTask(network.name, **task_arguments(env))
 
 
 def make_task(

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.baselines.ordering import Needs, ParameterSpace
 from envs.routing import RoutingTask
+from envs.routing_reading import ALL_CARGO, CargoReading
 from envs.task import Task
 from twin.compile import CompiledNetwork
 from twin.errors import ActionError
-from twin.liner.schedule import WEEK
-from twin.state import TwinState, empty_state
+from twin.state import TwinState
 
 __all__ = ["RoutingPolicy"]
 
@@ -45,16 +45,7 @@ class RoutingPolicy(ABC):
     #: Of its actions.
     mode: ClassVar[str] = "orders"
     #: Groups of fields that are read.
-    reads: ClassVar[tuple[str, ...]] = (
-        "availability",
-        "since",
-        "waiting",
-        "booked",
-        "at_calls",
-        "pipeline",
-        "calendar",
-        "periods_left",
-    )
+    reads: ClassVar[tuple[str, ...]] = ALL_CARGO
 
     def __init__(self, task: Task, parameters: ArrayLike | None = None) -> None:
         reason = self.fits(task)
@@ -64,14 +55,9 @@ class RoutingPolicy(ABC):
             raise ActionError(f"the policy '{self.name}' has no parameters, received {np.size(parameters)}")
         self.task = task
         self.assignment, self.costs = task.assignment, task.costs
-        self._place = {block.group: rows for rows, block in task.observation.placed()}
-        routing = self.assignment.routing
-        listed = [int(r) for r in (*routing.move_resource, *routing.canal_resource.values()) if r >= 0]
+        self._reading = CargoReading(self.assignment.routing, task.observation)
         #: Resources of ports and canals, in the order of the fields.
-        self.failing = np.array(listed, dtype=np.int64)
-        self._calls = np.flatnonzero(routing.stock_node >= 0)
-        slots = np.diff(routing.compiled.topology.pipe_ptr)
-        self._carrier = np.repeat(np.arange(routing.compiled.n_arcs), slots)
+        self.failing = self._reading.failing
 
     @classmethod
     def unfit(cls, compiled: CompiledNetwork) -> str | None:
@@ -135,25 +121,4 @@ class RoutingPolicy(ABC):
 
     def read(self, observation: NDArray[np.float32]) -> TwinState:
         """The state that observations (B, n) show; what they do not show is as in a fresh one."""
-        values = np.asarray(observation, dtype=np.float64).T
-        state = empty_state(self.assignment.routing.compiled, values.shape[1])
-        arrays, none = state.arrays, np.zeros((0, values.shape[1]))
-
-        def shown(group: str) -> FloatArray:
-            return values[self._place[group]] if group in self._place else none
-
-        arrays.availability[:] = 1.0
-        if len(self.failing):
-            arrays.availability[self.failing] = shown("availability")
-            arrays.since[self.failing] = shown("since")
-        arrays.on_hand[self._calls] = shown("at_calls")
-        arrays.pipeline[state.ring_order("pipeline")] = shown("pipeline")
-        np.add.at(arrays.in_transit, self._carrier, shown("pipeline"))
-        arrays.demand[:] = shown("booked")
-        arrays.backlog[:] = shown("waiting")
-        routing = self.assignment.routing
-        np.add.at(arrays.backlog, routing.stock_demand, arrays.on_hand)
-        np.add.at(arrays.backlog, routing.arc_demand, arrays.in_transit)
-        sine, cosine = shown("calendar")
-        state.period[:] = np.rint(np.arctan2(sine, cosine) * WEEK / (2.0 * np.pi)).astype(np.int64) % WEEK
-        return state
+        return self._reading.state(observation)

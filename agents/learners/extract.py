@@ -24,6 +24,7 @@ from agents.bundle_policy import chooser_of
 from agents.bundle_rollout import GOLDEN_SEED, Act, Turn, roll_out
 from agents.bundle_writer import Extras, make_spec, write_bundle
 from agents.learners.arc_policy import ArcPolicy
+from agents.learners.linear_policy import LinearPolicy
 from envs.task import Task
 from twin.errors import BundleError
 
@@ -32,7 +33,9 @@ __all__ = ["act_of", "export_sb3", "extract"]
 Arch = dict[str, Any]
 Weights = dict[str, NDArray[Any]]
 
-_SUPPORTED = "PPO, A2C, SAC, TD3, DQN and MaskablePPO with an MlpPolicy, and Pathwise"
+_SUPPORTED = "PPO, A2C, SAC, TD3, DQN and MaskablePPO with an MlpPolicy, Pathwise and Imitation"
+#: Where observations that are not to be clipped are clipped.
+_FAR = 1e30
 
 
 def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tuple[Arch, Weights]:
@@ -41,7 +44,7 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
     Parameters
     ----------
     model
-        PPO, A2C, SAC, TD3, DQN or MaskablePPO with an MlpPolicy on a Box observation, or Pathwise.
+        PPO, A2C, SAC, TD3, DQN or MaskablePPO with an MlpPolicy on a Box observation, Pathwise or Imitation.
     normalize
         The normalisation it was trained with; only its observations matter here.
 
@@ -60,6 +63,8 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
         raise BundleError(f"only flat Box observations can be exported, not {observation}")
     if isinstance(model.policy, ArcPolicy):
         return _arcs(model.policy, normalize)
+    if isinstance(model.policy, LinearPolicy):
+        return _linear(model.policy)
     modules, head = _modules(model)
     layers, weights = _layers(modules)
     outputs = layers[-1]["units"]
@@ -84,6 +89,35 @@ def extract(model: BaseAlgorithm, normalize: VecNormalize | None = None) -> tupl
         arch["box"] = not ((low == -1.0).all() and (high == 1.0).all())
         if arch["box"]:
             weights["low"], weights["high"] = low, high
+    return arch, weights
+
+
+def _linear(policy: LinearPolicy) -> tuple[Arch, Weights]:
+    """A linear policy as one layer of observations less their mean: float32 is close enough of what is left."""
+    mean, weight, bias = (array.detach().cpu().numpy() for array in (policy.mean, policy.weight, policy.bias))
+    outputs, inputs = weight.shape
+    weights: Weights = {
+        "mean": mean.astype(np.float64),
+        "variance": np.ones(inputs),
+        "weight_0": weight.astype(np.float32),
+        "bias_0": (bias + weight @ mean).astype(np.float32),
+    }
+    box: Any = policy.action_space
+    low, high = (np.asarray(end, dtype=np.float32).ravel() for end in (box.low, box.high))
+    boxed = not ((low == -1.0).all() and (high == 1.0).all())
+    if boxed:
+        weights["low"], weights["high"] = low, high
+    arch: Arch = {
+        "kind": "layers",
+        "inputs": inputs,
+        "outputs": outputs,
+        "head": "gaussian_mean",
+        "normalisation": {"epsilon": 0.0, "clip": _FAR},
+        "layers": [{"units": outputs, "activation": "identity", "alpha": 0.0}],
+        "choices": [],
+        "masked": False,
+        "box": boxed,
+    }
     return arch, weights
 
 

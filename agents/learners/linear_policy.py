@@ -96,6 +96,11 @@ class LinearPolicy(BasePolicy):
         left = total - float((weight * (2.0 * shared - weight @ spread)).sum())
         return 1.0 - left / total if total > 0.0 else 1.0
 
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the observations that were taken in, (m,)."""
+        return self.moments[1 : 1 + self.weight.shape[1], 0] / self.moments[0, 0].clamp(min=1.0)
+
     # -- acting -------------------------------------------------------------------------------------------------------
 
     def forward(self, obs: Tensor, deterministic: bool = True) -> Tensor:

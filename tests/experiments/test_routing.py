@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from agents.baselines.routing import RoutingPolicy
+from agents.bundle import Bundle
 from experiments.cli import compose
 from experiments.compare import compare
-from experiments.config import CompareConfig, EvaluateConfig, TrainConfig, parse
+from experiments.config import CompareConfig, EvaluateConfig, ExportConfig, TrainConfig, parse
 from experiments.evaluate import evaluate
+from experiments.export import export
 from experiments.problems import ROUTING_REFERENCES, baseline_problem, compiled_network, make_task, tune_all
 from experiments.train import train
 from twin.errors import ConfigError, RunError
@@ -31,8 +33,11 @@ SMOKE = ["network=baltic", "env.horizon=14", "evaluation=smoke", "tuning=smoke"]
         ],
     ],
 )
-def test_an_agent_is_trained_and_compared(tmp_path: Path, chosen: list[str]) -> None:
-    """A run of a few steps leaves what evaluation needs: beside it stand the plan and the cheapest ways."""
+def test_an_agent_is_trained_compared_and_exported(tmp_path: Path, chosen: list[str]) -> None:
+    """A run of a few steps leaves what evaluation needs: beside it stand the plan and the cheapest ways.
+
+    Its bundle falls back on the cheaper of them, and advises.
+    """
     if "agent=maskable_ppo" in chosen:
         pytest.importorskip("sb3_contrib", reason="needs the extra 'masks'")
     few = ["training=smoke", "training.steps=512", "training.replicas=4", f"output={tmp_path}"]
@@ -40,6 +45,28 @@ def test_an_agent_is_trained_and_compared(tmp_path: Path, chosen: list[str]) -> 
     compared = evaluate(parse(EvaluateConfig, compose("evaluate", [*SMOKE, f"run={result.folder}"])))
     assert [row.policy for row in compared.rows][1:] == list(ROUTING_REFERENCES)
     assert (result.folder / "comparison.txt").is_file()
+    words = [f"run={result.folder}", "evaluation=smoke", "episodes=40"]
+    bundle = Bundle.load(export(parse(ExportConfig, compose("export", words))))
+    assert bundle.fallback is not None
+    assert bundle.fallback.policy == min(compared.rows[1:], key=lambda row: row.cost.mean).policy
+    assert bundle.outliers is not None
+    advice = bundle.advise(bundle.example_state)
+    assert not advice.blocked
+    assert sum(order.order for order in advice.orders) > 0.0
+    assert bool(advice.memory) is ("env=routing_weekly" in chosen)
+
+
+def test_a_classical_policy_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["policy=routing_queue_price", *SMOKE, "env=routing", "env.routing.scenario=cyber_attack", "episodes=0"]
+    bundle = Bundle.load(export(parse(ExportConfig, compose("export", [*words, f"output={tmp_path / 'queue.zip'}"]))))
+    assert bundle.manifest["algorithm"] == "routing_queue_price"
+    assert bundle.manifest["environment"]["arguments"]["scenario"] == "cyber_attack"
+    assert not bundle.advise(bundle.example_state).blocked
+    # A picture of usual states has room for so many numbers: said before anything is measured.
+    monkeypatch.setattr("experiments.export_parts._MOST_FIELDS", 300)
+    words[-1] = "episodes=1"
+    with pytest.raises(ConfigError, match=r"has \d+ numbers, .* of 300 at most \(allowed: episodes=0\)"):
+        export(parse(ExportConfig, compose("export", [*words, f"output={tmp_path / 'more.zip'}"])))
 
 
 def test_a_classical_policy_is_compared_with_the_usual_ones() -> None:

@@ -125,10 +125,6 @@ def test_a_routing_run_meets_other_scenarios(tmp_path: Path) -> None:
     assert shared.to_dict() == found.to_dict()
     np.testing.assert_equal(shared.costs, found.costs)
     assert load_run(result.folder, scenario=Scenario(name="random_events")).task.fields == usual.task.fields
-    with pytest.raises(ConfigError, match="one of routing cannot be exported"):
-        experiments.export(f"run={result.folder}")
-    with pytest.raises(ConfigError, match="one of routing cannot be exported"):
-        experiments.export("policy=routing_static", "network=baltic", "env=routing", f"output={tmp_path / 'b.zip'}")
     for name in ("routing_static", "base_stock"):
         with pytest.raises(ConfigError, match=r"use experiments\.compare"):
             experiments.evaluate(name, usual.task, paths=2)

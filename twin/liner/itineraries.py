@@ -6,10 +6,11 @@ only needs to know them. ``baltic`` ships with its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -21,7 +22,15 @@ from twin.liner.calls import CallGraph, call_graph
 from twin.liner.network import LinerNetwork
 from twin.schema import StrictModel, explain
 
-__all__ = ["Candidate", "checked", "read_candidates", "shipped_candidates", "write_candidates"]
+__all__ = [
+    "Candidate",
+    "candidate_rows",
+    "checked",
+    "parse_candidates",
+    "read_candidates",
+    "shipped_candidates",
+    "write_candidates",
+]
 
 _SHIPPED = Path(__file__).parent / "library" / "itineraries"
 
@@ -93,17 +102,28 @@ def read_candidates(path: str | Path, network: LinerNetwork) -> tuple[Candidate,
     NetworkError
         When the file is missing or no such file, or names what the network has not.
     """
+    return parse_candidates(read_mapping(path), network, where=str(path))
+
+
+def parse_candidates(data: Mapping[str, Any], network: LinerNetwork, *, where: str) -> tuple[Candidate, ...]:
+    """The candidates of a network from plain data; ``where`` names its place in messages.
+
+    Raises
+    ------
+    NetworkError
+        When it is no such data, or names what the network has not.
+    """
     try:
-        rows = _File.model_validate(read_mapping(path)).itineraries
+        rows = _File.model_validate(data).itineraries
     except ValidationError as error:
         listed = "\n".join(f"  - {line}" for line in explain(error))
-        raise NetworkError(f"{path} holds no itineraries:\n{listed}") from None
+        raise NetworkError(f"{where} holds no itineraries:\n{listed}") from None
     graph = call_graph(network)
     demands = {(cargo.origin, cargo.destination): d for d, cargo in enumerate(network.demands)}
     calls = {_call(graph, node): node for node in range(len(graph.port))}
     found = []
     for k, row in enumerate(rows):
-        place = f"{path}: itineraries[{k}]"
+        place = f"{where}: itineraries[{k}]"
         if (row.origin, row.destination) not in demands:
             raise NetworkError(f"{place}: {network.name} has no demand from {row.origin} to {row.destination}")
         for name in row.calls:
@@ -116,17 +136,25 @@ def read_candidates(path: str | Path, network: LinerNetwork) -> tuple[Candidate,
 
 def write_candidates(path: str | Path, network: LinerNetwork, candidates: Sequence[Candidate]) -> None:
     """Write candidates as YAML, whole or not at all."""
-    graph = call_graph(network)
     lines = [
         f"# Candidate itineraries of the liner network {network.name}.",
         f"network: {network.name}",
         "itineraries:",
     ]
-    for entry in checked(graph, candidates):
-        cargo = network.demands[entry.demand]
-        row = {"from": cargo.origin, "to": cargo.destination, "calls": [_call(graph, node) for node in entry.nodes]}
+    for row in candidate_rows(network, candidates):
         lines.append("- " + yaml.safe_dump(row, sort_keys=False, default_flow_style=True, width=10_000).strip())
     write_text(path, "\n".join(lines) + "\n")
+
+
+def candidate_rows(network: LinerNetwork, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Candidates as plain data, a row each."""
+    graph = call_graph(network)
+    rows = []
+    for entry in checked(graph, candidates):
+        cargo = network.demands[entry.demand]
+        calls = [_call(graph, node) for node in entry.nodes]
+        rows.append({"from": cargo.origin, "to": cargo.destination, "calls": calls})
+    return rows
 
 
 def shipped_candidates(network: LinerNetwork) -> tuple[Candidate, ...]:

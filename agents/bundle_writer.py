@@ -201,7 +201,7 @@ def write_bundle(
         "spec.json": render(spec.to_dict(), ordered=spec.switching is not None or spec.routing is not None),
         "weights.npz": arrays_to(weights),
     }
-    # A policy of routing looks at more than a state holds, and other runtimes would have to compute it.
+    # What a policy of routing looks at is computed from a state, by code that other runtimes have not.
     if isinstance(chooser, NetChooser) and spec.routing is None:
         contents["policy.onnx"] = build_onnx(chooser.net, spec).SerializeToString(deterministic=True)
     if extras.fallback is not None:

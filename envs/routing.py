@@ -125,7 +125,7 @@ class RoutingTask:
             busiest = busiest_ports(calm, nominal_plan(calm))
             liner, limited = applied(liner, limited, events, busiest, severity=severity)
         self.scenario, self._terms = events, given
-        self._numbers = {"severity": severity, "port_headroom": port_headroom, "base": base}
+        self._stated = {"severity": severity, "port_headroom": port_headroom, "base": base}
         self.assignment = Assignment(routing_network(liner, candidates, limited))
         self.compiled = self.assignment.routing.compiled
         self.plan: CandidatePlan = nominal_plan(self.assignment)
@@ -150,7 +150,7 @@ class RoutingTask:
             "itineraries": candidate_rows(self._liner, self._candidates),
             "terms": _plain(self._terms),
             "scenario": None if self.scenario is None else _plain(self.scenario),
-            **self._numbers,
+            **self._stated,
             "decision": self.decision,
             "action_mode": self.codec.mode,
             "price_scale": self.price_scale,

@@ -61,6 +61,7 @@ def test_a_classical_policy_is_exported(tmp_path: Path, monkeypatch: pytest.Monk
     bundle = Bundle.load(export(parse(ExportConfig, compose("export", [*words, f"output={tmp_path / 'queue.zip'}"]))))
     assert bundle.manifest["algorithm"] == "routing_queue_price"
     assert bundle.manifest["environment"]["arguments"]["scenario"] == "cyber_attack"
+    assert "Brouer" in bundle.manifest["data"]["source"]
     assert not bundle.advise(bundle.example_state).blocked
     # A picture of usual states has room for so many numbers: said before anything is measured.
     monkeypatch.setattr("experiments.export_parts._MOST_FIELDS", 300)

@@ -289,6 +289,9 @@ class _Builder:
         return {
             "name": liner.name,
             "description": f"the liner network {liner.name} with {len(self.candidates)} candidate itineraries",
+            "source": liner.source,
+            "licence": liner.licence,
+            "provenance": liner.provenance,
             "period": "day",
             "currency": liner.currency,
             "products": {name: {"unit": "FFE"} for name in cargo},

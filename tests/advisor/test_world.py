@@ -291,7 +291,7 @@ def test_the_money_adds_up_from_single_events(played: Played) -> None:
     for period in range(periods):
         for site in held:
             held[site] += moves[period][site]
-            assert held[site] >= 0.0
+            assert held[site] >= -1e-9  # orders are of any size, and sums of them round
             totals["holding"] += holding[site] * held[site]
     terms = dict(zip((term.name for term in COST_TERMS), np.sum(played.world.costs, axis=0).tolist(), strict=True))
     for name in ("purchase", "freight", "revenue", "lost_sales", "holding"):

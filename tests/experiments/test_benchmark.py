@@ -272,6 +272,8 @@ def test_numbers_of_a_table() -> None:
         ("dual_sourcing", 12, True),
         ("one_warehouse", 15, False),
         ("prolonged_shortage", 13, False),
+        ("routing_cyber_attack", 11, False),
+        ("routing_three_ports", 8, False),
         ("serial", 32, True),
         ("shared_subtier", 14, False),
         ("three_stage_serial", 30, False),
@@ -288,6 +290,9 @@ def test_suites_that_ship_resolve(name: str, items: int, optima: bool, smoke: bo
     assert config.suite.name == name
     assert len({item.hash for item in found}) == len({item.name for item in found}) == items
     for item in found[:: len(config.suite.entries)]:
+        if name.startswith("routing_"):
+            assert item.config["env"]["routing"]["scenario"] == name.removeprefix("routing_")
+            continue
         network = library.load(item.config["network"]["name"], **item.config["network"]["parameters"])
         assert (network.known_value("optimal_cost") is not None) == optima
         assert item.config["tuning"]["generations"] == (2 if smoke else 200)
@@ -299,6 +304,8 @@ def test_no_suite_is_left_out() -> None:
         "dual_sourcing",
         "one_warehouse",
         "prolonged_shortage",
+        "routing_cyber_attack",
+        "routing_three_ports",
         "serial",
         "shared_subtier",
         "three_stage_serial",

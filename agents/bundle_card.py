@@ -117,7 +117,9 @@ def _unusual(outliers: Mapping[str, Any] | None) -> list[str]:
 def _interval(value: Mapping[str, float] | None, scale: float) -> str:
     if value is None:
         return "-"
-    return f"{scale * value['mean']:.5g} ({scale * value['low']:.5g} to {scale * value['high']:.5g})"
+    scaled = (scale * value[key] for key in ("mean", "low", "high"))
+    mean, low, high = (f"{x:,.0f}" if abs(x) >= 1e5 else f"{x:.5g}" for x in scaled)
+    return f"{mean} ({low} to {high})"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

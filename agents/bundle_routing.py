@@ -68,7 +68,10 @@ class _Place:
     def __init__(self, spec: Spec, compiled: CompiledNetwork) -> None:
         self.task = spec.routing_task
         if self.task.compiled.content_hash() != compiled.content_hash():
-            raise BundleError("spec.json: routing is not of the network in network.json")
+            raise BundleError(
+                "spec.json: routing does not give the network in network.json; export the policy again where the "
+                "bundle is of an older version"
+            )
         shown = all_cargo(self.task)
         if shown.fields != spec.fields:
             raise BundleError("spec.json has other fields than all cargo of its network has")

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.benchmark_config import SuiteConfig
 from experiments.benchmark_rows import Result, Row, table_row
+from experiments.results_text import digits_text
 from experiments.statistics import Interval
 from twin.files import write_text
 
@@ -54,9 +55,9 @@ class SuiteTable:
             ("cell", _once([row.cell for row in self.rows])),
             ("policy", [row.entry for row in self.rows]),
             ("seed", ["" if row.seed is None else str(row.seed) for row in self.rows]),
-            ("optimum", ["" if row.optimum is None else f"{row.optimum:.6g}" for row in self.rows]),
+            ("optimum", ["" if row.optimum is None else digits_text(row.optimum, 6) for row in self.rows]),
             ("cost", [_cost(row) for row in self.rows]),
-            ("worst 5 % of paths", ["" if row.tail is None else _bracketed(row.tail, "{:.5g}") for row in self.rows]),
+            ("worst 5 % of paths", ["" if row.tail is None else _digits(row.tail) for row in self.rows]),
             *((name, cells) for name, cells in shown if any(cells)),
             ("seconds", [f"{row.seconds:,.0f}" for row in self.rows]),
         ]
@@ -220,7 +221,12 @@ def _compared(summed: dict[str, float] | None) -> str:
 
 
 def _cost(row: Row) -> str:
-    return f"{row.cost.mean:.6g}" if row.cost.low == row.cost.high else _bracketed(row.cost, "{:.5g}")
+    return digits_text(row.cost.mean, 6) if row.cost.low == row.cost.high else _digits(row.cost)
+
+
+def _digits(value: Interval) -> str:
+    mean, low, high = (digits_text(x, 5) for x in (value.mean, value.low, value.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _percent(value: Interval | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from experiments.pages import Drawn, Section, definitions, details, figure_html, page, table_html
 from experiments.plots.gaps import gap_figure
 from experiments.plots.profiles import profile_figure
-from experiments.results_text import number_text
+from experiments.results_text import digits_text, number_text
 from experiments.statistics import Interval
 
 __all__ = ["suite_page"]
@@ -95,15 +96,15 @@ def _rows(rows: Sequence[Mapping[str, Any]], references: Sequence[str]) -> str:
         ("problem", [row["cell"] for row in rows]),
         ("policy", [row["entry"] for row in rows]),
         ("seed", _some([None if row["seed"] is None else str(row["seed"]) for row in rows])),
-        ("optimum", _some([None if row["optimum"] is None else f"{row['optimum']:.6g}" for row in rows])),
-        ("cost", [_interval(row["cost"], "{:.6g}") for row in rows]),
-        ("worst 5 % of paths", _some([_optional(row.get("tail"), "{:.5g}") for row in rows])),
-        ("gap to the optimum, %", _some([_optional(row["gap"], "{:+.3f}") for row in rows])),
+        ("optimum", _some([None if row["optimum"] is None else digits_text(row["optimum"], 6) for row in rows])),
+        ("cost", [_interval(row["cost"], partial(digits_text, digits=6)) for row in rows]),
+        ("worst 5 % of paths", _some([_optional(row.get("tail"), partial(digits_text, digits=5)) for row in rows])),
+        ("gap to the optimum, %", _some([_optional(row["gap"], "{:+.3f}".format) for row in rows])),
         *(
-            (f"over {n}, %", _some([_optional(row["differences"].get(n), "{:+.3f}") for row in rows]))
+            (f"over {n}, %", _some([_optional(row["differences"].get(n), "{:+.3f}".format) for row in rows]))
             for n in references
         ),
-        ("over the bound, %", _some([_optional(row["over_bound"], "{:+.3f}") for row in rows])),
+        ("over the bound, %", _some([_optional(row["over_bound"], "{:+.3f}".format) for row in rows])),
         ("seconds", [number_text(row["seconds"]) for row in rows]),
     ]
     return table_html([(name, cells) for name, cells in columns if cells]) if rows else ""
@@ -157,10 +158,10 @@ def _some(cells: Sequence[str | None]) -> list[str]:
     return [cell or "-" for cell in cells] if any(cells) else []
 
 
-def _optional(value: Mapping[str, float] | None, form: str) -> str | None:
-    return None if value is None else _interval(value, form)
+def _optional(value: Mapping[str, float] | None, text: Callable[[float], str]) -> str | None:
+    return None if value is None else _interval(value, text)
 
 
-def _interval(value: Mapping[str, float], form: str) -> str:
-    mean, low, high = (form.format(value[key]) for key in ("mean", "low", "high"))
+def _interval(value: Mapping[str, float], text: Callable[[float], str]) -> str:
+    mean, low, high = (text(value[key]) for key in ("mean", "low", "high"))
     return mean if value["low"] == value["high"] else f"{mean} [{low}, {high}]"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "comparison_text",
+    "digits_text",
     "footnote",
     "grid",
     "interval_text",
@@ -141,6 +142,11 @@ def number_text(value: float, *, signed: bool = False) -> str:
     if value == 0.0:
         return "0"
     return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}#.4g}".rstrip(".")
+
+
+def digits_text(value: float, digits: int) -> str:
+    """A number with so many digits, or all of its whole ones; never with an exponent that a person has to read."""
+    return f"{value:,.0f}" if abs(value) >= 10.0**digits else f"{value:.{digits}g}"
 
 
 def interval_text(value: Interval, *, signed: bool = False) -> str:

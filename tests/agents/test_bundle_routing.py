@@ -173,7 +173,7 @@ def test_another_problem_than_the_network_is_refused(exported: Any, tmp_path: Pa
     """The problem in spec.json and the network in network.json are one."""
     bundle = exported("queue")[0]
     for change, message in (
-        ({"port_headroom": 1.5}, "not of the network in network.json"),
+        ({"port_headroom": 1.5}, "does not give the network in network.json"),
         ({"horizon": 7}, "other fields than all cargo"),
         ({"action_mode": "prices"}, "does not fit the routing problem"),
         ({"base": "cheap"}, "no base of the costs 'cheap'"),

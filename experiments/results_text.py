@@ -146,7 +146,7 @@ def number_text(value: float, *, signed: bool = False) -> str:
 
 def digits_text(value: float, digits: int) -> str:
     """A number with so many digits, or all of its whole ones; never with an exponent that a person has to read."""
-    return f"{value:,.0f}" if abs(value) >= 10.0**digits else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 10.0**digits else f"{value:,.{digits}g}"
 
 
 def interval_text(value: Interval, *, signed: bool = False) -> str:

@@ -26,6 +26,8 @@ from experiments.compare import compare
 from experiments.config import CompareConfig, parse
 from twin import library
 from twin.errors import ConfigError
+from twin.liner.itineraries import shipped_candidates, write_candidates
+from twin.liner.library import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = sorted(path.stem for path in (Path(str(configs.__file__)).parent / "suite").glob("*.yaml"))
@@ -298,13 +300,29 @@ def test_suites_that_ship_resolve(name: str, items: int, optima: bool, smoke: bo
         assert item.config["tuning"]["generations"] == (2 if smoke else 200)
 
 
+def test_the_suite_of_a_users_files_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the network that a user makes of LINERLIB it is refused by name; in its place any liner network does."""
+    monkeypatch.chdir(tmp_path)
+    suite = parse(BenchmarkConfig, compose("benchmark", ["suite=routing_mediterranean"])).suite
+    with pytest.raises(ConfigError, match=r"no such file: mediterranean\.yaml"):
+        suite_items(suite)
+    network = resolve("baltic")
+    network.save(tmp_path / "mediterranean.yaml")
+    write_candidates(tmp_path / "itineraries.yaml", network, shipped_candidates(network))
+    found = suite_items(suite)
+    assert [item.kind for item in found] == ["agent"] * 3 + ["policy"] * 6 + ["bound"]
+    assert {item.config["env"]["horizon"] for item in found} == {126}
+    assert len({item.network_hash for item in found}) == 1
+
+
 def test_no_suite_is_left_out() -> None:
-    """The parametrisation above names every file of configs/suite."""
+    """The parametrisation above names every file of configs/suite, but for the one that needs files of a user."""
     assert SUITES == [
         "dual_sourcing",
         "one_warehouse",
         "prolonged_shortage",
         "routing_cyber_attack",
+        "routing_mediterranean",
         "routing_three_ports",
         "serial",
         "shared_subtier",

@@ -298,6 +298,7 @@ def test_a_severity_takes_the_place_of_the_scenarios_own():
     ("arguments", "error", "words"),
     [
         ({"scenario": "cyber_atack"}, NetworkError, "did you mean 'cyber_attack'"),
+        ({"scenario": "canal_shut"}, NetworkError, "nothing of it happens on baltic, whose ways pass no canal"),
         ({"action_mode": "price"}, ActionError, "did you mean 'prices'"),
         ({"decision": "month"}, ActionError, "day, week"),
         ({"observe": ["queues"]}, ActionError, "did you mean 'queue'"),

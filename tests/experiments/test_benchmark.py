@@ -392,7 +392,7 @@ def test_a_suite_routes_and_meets_scenarios(tmp_path: Path) -> None:
         "entries": [{"policy": "routing_static"}, {"policy": "routing_cheapest"}, {"bound": "hindsight", "paths": 2}],
     }
     hashes = set()
-    for scenario in ("three_ports", "canal_shut"):
+    for scenario in ("three_ports", "cyber_attack"):
         data = {**TINY, **changes, "overrides": [*words, f"scenario={scenario}"]}
         found = suite_items(parse(BenchmarkConfig, {"suite": data}).suite)
         assert {item.subject_config.env.routing.scenario for item in found} == {scenario}

@@ -112,9 +112,9 @@ def test_classical_policies_are_tuned_and_compared_in_the_scenario() -> None:
 def test_a_routing_run_meets_other_scenarios(tmp_path: Path) -> None:
     """The word names a scenario of liner networks; what is seen does not depend on it."""
     words = ["network=baltic", "env=routing", "env.horizon=21", "name=route", "training.steps=256"]
-    result = train(fast_config(tmp_path, *words, "agent.parameters.n_steps=16", "scenario=canal_shut"))
+    result = train(fast_config(tmp_path, *words, "agent.parameters.n_steps=16", "scenario=three_ports"))
     usual, hit = load_run(result.folder), load_run(result.folder, scenario=Scenario(name="dear_fuel"))
-    assert usual.config.env.routing.scenario == "canal_shut"
+    assert usual.config.env.routing.scenario == "three_ports"
     assert hit.config.env.routing.scenario == "dear_fuel"
     assert hit.task.fields == usual.task.fields
     stress = [f"run={result.folder}", "scenario=dear_fuel", "evaluation.paths=130"]

@@ -119,18 +119,22 @@ def applied(
     Raises
     ------
     NetworkError
-        For a port or canal that the network has not.
+        For a port or canal that the network has not, or where nothing of the scenario happens.
     """
     causes: dict[str, Cause] = dict(terms.causes)
+    happens = False
     depends: dict[str, list[str]] = {name: list(by) for name, by in terms.depends.items()}
     for number, event in enumerate(events.events, start=1):
         place = f"scenario '{events.name}', events[{number - 1}]"
         for kind, names in (("port", _ports(event, busiest, liner, place)), ("canal", _canals(event, liner, place))):
             for name in names:
+                happens = True
                 cause = f"event{number}.{kind}" if event.together else f"event{number}.{name}"[:64]
                 law = event.availability(canal=kind == "canal", severity=severity)
                 causes[cause] = Cause(availability=law)
                 depends.setdefault(name, []).append(cause)
+    if events.events and not happens and events.fuel == 1.0:
+        raise NetworkError(f"scenario '{events.name}': nothing of it happens on {liner.name}, whose ways pass no canal")
     hit: Mapping[str, tuple[str, ...]] = {name: tuple(by) for name, by in depends.items()}
     dearer = liner.model_copy(update={"bunker_price_per_t": liner.bunker_price_per_t * events.fuel})
     return dearer, terms.model_copy(update={"causes": causes, "depends": hit})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.bundle_spec import Spec
+from twin.economics import serves_at_once
 
 if TYPE_CHECKING:
     from agents.advisor.guardrails import Guardrails
@@ -79,14 +80,15 @@ def _measured(evaluation: Mapping[str, Any] | None) -> list[str]:
     ran, policies = evaluation["evaluation"], evaluation["policies"]
     unit = f"{evaluation['currency']} per {evaluation['period']}"
     percent = f"{100.0 * ran['confidence']:g} %"
-    rows = [("policy", f"cost, {unit}", "CVaR 95 %", "fill rate", "training seeds")]
+    at_once = serves_at_once(row["fill_rate"] for row in policies)
+    rows = [("policy", f"cost, {unit}", "CVaR 95 %", *(["fill rate"] if at_once else []), "training seeds")]
     for row in policies:
         rows.append(
             (
                 row["policy"],
                 _interval(row["cost"], 1.0),
                 _interval(row["cost_cvar95"], 1.0),
-                _interval(row["fill_rate_interval"], 100.0) + " %",
+                *([_interval(row["fill_rate_interval"], 100.0) + " %"] if at_once else []),
                 str(row["training_seeds"]),
             )
         )

@@ -30,7 +30,7 @@ from experiments.plots import (
 )
 from experiments.results_text import interval_text, number_text, p_text, percent_text, share_text
 from experiments.statistics import Interval
-from twin.economics import COST_TERMS
+from twin.economics import COST_TERMS, serves_at_once
 from twin.seeds import Purpose, world_seed
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _costs(rows: Sequence[Mapping[str, Any]], unit: str, level: str) -> str:
 
 def _fill_rate(rows: Sequence[Mapping[str, Any]], intervals: list[str]) -> list[str]:
     """Nothing where no demand is ever met at once, as where what is asked for has to sail first."""
-    if not any(row["fill_rate"] for row in rows):
+    if not serves_at_once(row["fill_rate"] for row in rows):
         return []
     return intervals or [f"{100 * row['fill_rate']:.1f} %" for row in rows]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments.statistics import Interval
-from twin.economics import COST_TERMS
+from twin.economics import COST_TERMS, serves_at_once
 
 if TYPE_CHECKING:
     from experiments.results import Comparison, Pair
@@ -34,8 +34,10 @@ def comparison_text(comparison: Comparison) -> str:
         (f"cost, {comparison.unit} [{percent}]", [interval_text(row.cost) for row in rows]),
         ("middle half (IQM)", [interval_text(row.middle) for row in rows]),
         ("worst 5 % of paths", [_or_dash(row.tail) for row in rows]),
-        # Nothing is ever met at once where what is asked for has to sail first.
-        ("fill rate", [f"{100 * row.fill_rate:.1f} %" for row in rows] if any(row.fill_rate for row in rows) else []),
+        (
+            "fill rate",
+            [f"{100 * row.fill_rate:.1f} %" for row in rows] if serves_at_once(row.fill_rate for row in rows) else [],
+        ),
         ("exact cost", _some([None if row.exact is None else f"{row.exact:.4f}" for row in rows])),
         ("gap to optimum", _some([None if row.gap is None else percent_text(row.gap) for row in rows])),
         ("over hindsight", _some([None if row.over_bound is None else percent_text(row.over_bound) for row in rows])),

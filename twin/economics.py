@@ -5,6 +5,7 @@ Every period is charged on the state at its end. The reward of an environment is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,10 @@ from twin.topology import RECEIVE_DEMAND_ORDER
 if TYPE_CHECKING:
     from twin.state import TwinState
 
-__all__ = ["COST_TERMS", "N_TERMS", "CostTerm", "fill_rate", "terminal_value"]
+__all__ = ["COST_TERMS", "N_TERMS", "CostTerm", "fill_rate", "serves_at_once", "terminal_value"]
+
+#: A share below which something is a rounding error.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ def fill_rate(served: NDArray[np.float64], demand: NDArray[np.float64]) -> NDArr
     out = np.ones(np.broadcast_shapes(np.shape(served), np.shape(demand)))
     np.divide(served, demand, out=out, where=np.asarray(demand) > 0.0)
     return out
+
+
+def serves_at_once(fill_rates: Iterable[float]) -> bool:
+    """Whether anything is met from stock at once; nothing is where what is asked for has to sail first."""
+    return any(rate > _ROUNDING for rate in fill_rates)
 
 
 def terminal_value(state: TwinState) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ def test_a_classical_policy_is_exported(tmp_path: Path, monkeypatch: pytest.Monk
     words = ["policy=routing_queue_price", *SMOKE, "env=routing", "env.routing.scenario=cyber_attack", "episodes=0"]
     bundle = Bundle.load(export(parse(ExportConfig, compose("export", [*words, f"output={tmp_path / 'queue.zip'}"]))))
     assert bundle.manifest["algorithm"] == "routing_queue_price"
+    assert "fill rate" not in bundle.contents["card.md"].decode()
     assert bundle.manifest["environment"]["arguments"]["scenario"] == "cyber_attack"
     assert "Brouer" in bundle.manifest["data"]["source"]
     assert not bundle.advise(bundle.example_state).blocked
@@ -119,3 +120,5 @@ def test_an_outage_that_the_horizon_cuts_short_is_said(tmp_path: Path, start: in
     result.save(tmp_path / "out")
     for text in (result.comparison.table(), (tmp_path / "out" / "report.html").read_text()):
         assert ("something still fails when the horizon ends" in text) is said
+        # Containers have to sail: nothing is met from stock at once.
+        assert "fill rate" not in text

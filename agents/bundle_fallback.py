@@ -66,16 +66,16 @@ class Fallback:
         if not np.isfinite(numbers).all():
             raise BundleError(f"the fallback '{policy}' has a parameter that is not finite")
         chooser: Chooser
-        if policy in ("base_stock", "constant") and not spec.relations and spec.routing is None:
-            if tuple(parameters) != spec.arc_names:
-                raise BundleError(f"the fallback '{policy}' needs one number for each arc, in order")
-            chooser = _Simple(spec, numbers, up_to=policy == "base_stock")
-        elif spec.routing is not None:
+        if spec.routing is not None:
             from agents.bundle_routing import RoutingRuleChooser
 
             if parameters:
                 raise BundleError(f"the fallback '{policy}' has no parameters, received {', '.join(parameters)}")
             chooser = RoutingRuleChooser(policy, spec, compiled())
+        elif policy in ("base_stock", "constant") and not spec.relations:
+            if tuple(parameters) != spec.arc_names:
+                raise BundleError(f"the fallback '{policy}' needs one number for each arc, in order")
+            chooser = _Simple(spec, numbers, up_to=policy == "base_stock")
         else:
             from agents.bundle_decoders import rule_of
 

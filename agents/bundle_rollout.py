@@ -16,7 +16,7 @@ from envs.core import Batch
 from envs.routing import RoutingTask
 from envs.task import Task
 
-__all__ = ["GOLDEN_SEED", "Act", "Decisions", "Turn", "episodes_of", "roll_out"]
+__all__ = ["GOLDEN_SEED", "Act", "Decisions", "Turn", "as_told", "episodes_of", "roll_out"]
 
 FloatArray = NDArray[np.float64]
 
@@ -152,13 +152,23 @@ def episodes_of(task: Task, act: Act, *, seed: int, number: int, periods: int) -
     return list(np.stack(seen, axis=1))
 
 
+def as_told(task: Task) -> Task:
+    """The task whose fields a bundle is told: of routing one that shows all cargo, else the task itself."""
+    if not isinstance(task, RoutingTask):
+        return task
+    from agents.bundle_routing import all_cargo
+
+    return all_cargo(task)
+
+
 def _told(task: Task) -> Callable[[Batch], FloatArray] | None:
     """What a bundle is told (B, n), where that is not the observation."""
-    if not isinstance(task, RoutingTask):
+    shown = as_told(task)
+    if not isinstance(shown, RoutingTask):
         return None
-    from agents.bundle_routing import all_cargo, cargo_seen
+    from agents.bundle_routing import cargo_seen
 
-    return partial(cargo_seen, all_cargo(task))
+    return partial(cargo_seen, shown)
 
 
 def _begun(task: Task, replicas: int, seed: int) -> tuple[Batch, NDArray[np.bool_]]:

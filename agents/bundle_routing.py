@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from agents.baselines.routing import RoutingPolicy
@@ -98,9 +99,9 @@ class RoutingChooser(NetChooser):
         super().__init__(net, self)
         self._place = _Place(spec, compiled)
         self._task = task = self._place.task
-        shape = task.action_space.shape or ()
-        discrete = task.codec.mode == "itinerary"
-        outputs = int(task.action_space.nvec.sum()) if discrete else int(np.prod(shape))  # type: ignore[attr-defined]
+        space = task.action_space
+        discrete = isinstance(space, spaces.MultiDiscrete)
+        outputs = int(space.nvec.sum()) if isinstance(space, spaces.MultiDiscrete) else len(task.routing_codec.names)
         if net.inputs != len(task.fields) or net.outputs != outputs or net.discrete != discrete:
             raise BundleError(
                 f"arch.json ({net.inputs} inputs, {net.outputs} outputs) does not fit the routing problem of spec.json "

@@ -27,7 +27,7 @@ from agents.bundle_fallback import Fallback, fallback_data
 from agents.bundle_files import arrays_to, render, write_files
 from agents.bundle_golden import ACTION_TOLERANCE, ORDER_TOLERANCE, Golden, action_gap, order_gap
 from agents.bundle_policy import Chooser, NetChooser
-from agents.bundle_rollout import Decisions
+from agents.bundle_rollout import Decisions, as_told
 from agents.bundle_spec import COMPUTED, SCALED, Spec
 from agents.onnx_graph import build_onnx
 from envs.actions import Codec, OrderSequence
@@ -95,15 +95,13 @@ def make_spec(task: Task, codec: Codec | None, guardrails: Guardrails | None = N
     rails = guardrails or Guardrails()
     switching = None
     relations: tuple[str, ...] = compiled.relation_names if codec is None else ()
-    fields, routing = tuple(task.fields), None
+    fields, routing = tuple(as_told(task).fields), None
     if isinstance(codec, SwitchingCodec):
         from agents.bundle_decoders import switching_data
 
         switching, relations = switching_data(codec), compiled.relation_names
     if isinstance(task, RoutingTask):
-        from agents.bundle_routing import all_cargo
-
-        fields, routing, codec = tuple(all_cargo(task).fields), task.to_dict(), task.codec
+        routing, codec = task.to_dict(), task.codec
     scaled = None if isinstance(codec, SwitchingCodec | RoutingCodec) else codec
     spec = Spec(
         fields=fields,

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from experiments.statistics import Interval
 from twin.files import write_text
 
 __all__ = ["SuiteTable", "suite_table"]
+
+#: A cost as people read it.
+_digits = partial(digits_text, digits=5)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class SuiteTable:
             ("seed", ["" if row.seed is None else str(row.seed) for row in self.rows]),
             ("optimum", ["" if row.optimum is None else digits_text(row.optimum, 6) for row in self.rows]),
             ("cost", [_cost(row) for row in self.rows]),
-            ("worst 5 % of paths", ["" if row.tail is None else _digits(row.tail) for row in self.rows]),
+            ("worst 5 % of paths", ["" if row.tail is None else _bracketed(row.tail, _digits) for row in self.rows]),
             *((name, cells) for name, cells in shown if any(cells)),
             ("seconds", [f"{row.seconds:,.0f}" for row in self.rows]),
         ]
@@ -221,22 +225,17 @@ def _compared(summed: dict[str, float] | None) -> str:
 
 
 def _cost(row: Row) -> str:
-    return digits_text(row.cost.mean, 6) if row.cost.low == row.cost.high else _digits(row.cost)
-
-
-def _digits(value: Interval) -> str:
-    mean, low, high = (digits_text(x, 5) for x in (value.mean, value.low, value.high))
-    return f"{mean} [{low}, {high}]"
+    return digits_text(row.cost.mean, 6) if row.cost.low == row.cost.high else _bracketed(row.cost, _digits)
 
 
 def _percent(value: Interval | None) -> str:
     if value is None:
         return ""
-    return f"{value.mean:+.3f}" if value.low == value.high else _bracketed(value, "{:+.2f}")
+    return f"{value.mean:+.3f}" if value.low == value.high else _bracketed(value, "{:+.2f}".format)
 
 
-def _bracketed(value: Interval, form: str) -> str:
-    return f"{form.format(value.mean)} [{form.format(value.low)}, {form.format(value.high)}]"
+def _bracketed(value: Interval, text: Callable[[float], str]) -> str:
+    return f"{text(value.mean)} [{text(value.low)}, {text(value.high)}]"
 
 
 def _signed(value: float | None) -> str:

@@ -8,11 +8,8 @@ from typing import Any
 
 from agents.advisor.outliers import fit_outliers
 from agents.bundle_fallback import Fallback
-from agents.bundle_rollout import Act, episodes_of
-from agents.bundle_routing import all_cargo
+from agents.bundle_rollout import Act, as_told, episodes_of
 from agents.bundle_writer import make_spec
-from envs.features import Field
-from envs.routing import RoutingTask
 from envs.task import Task
 from experiments.config import EnvConfig, EvaluationConfig
 from experiments.contenders import Contender, measure_contenders
@@ -90,17 +87,12 @@ def check_episodes(task: Task, episodes: int) -> None:
     ConfigError
         When there are too many of them.
     """
-    fields = len(_told(task))
+    fields = len(as_told(task).fields)
     if episodes and fields > _MOST_FIELDS:
         raise ConfigError(
             f"episodes: a state of {task.compiled.network.name} has {fields} numbers, and what usual ones look like "
             f"can be learnt of {_MOST_FIELDS} at most (allowed: episodes=0)"
         )
-
-
-def _told(task: Task) -> tuple[Field, ...]:
-    """The fields of a bundle."""
-    return (all_cargo(task) if isinstance(task, RoutingTask) else task).fields
 
 
 def usual_states(task: Task, act: Act, episodes: int) -> dict[str, Any]:
@@ -116,5 +108,5 @@ def usual_states(task: Task, act: Act, episodes: int) -> dict[str, Any]:
         episodes_of(task, act, seed=world_seed(Purpose.MONITORING, k), number=number, periods=periods)
         for k, number in enumerate((episodes, max(1, episodes // 2)))
     )
-    model = fit_outliers(fitted, [field.name for field in _told(task)])
+    model = fit_outliers(fitted, [field.name for field in as_told(task).fields])
     return {**model.to_dict(), "held_out": asdict(model.false_alarms(held_out))}
